@@ -1,0 +1,185 @@
+"""Running an ONNX artefact with onnxruntime. The default everywhere; needs neither torch nor onnx."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgepose.errors import DeviceError, GraphError, SpecError, require
+from edgepose.spec import METADATA_KEY, PoseSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["OnnxRunner"]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_ELEMENT = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+
+
+class OnnxRunner:
+    """An ONNX file on one execution provider.
+
+    Args:
+        path: The ONNX file.
+        spec: A spec for a graph that carries none; overrides the one inside otherwise.
+        device: ``cpu`` or ``cuda``. Asked for and not in force is an error, never a fallback.
+        threads: Threads inside one operator; onnxruntime's choice (all cores) by default.
+
+    Raises:
+        GraphError: The file is missing, corrupt, or holds what onnxruntime cannot run.
+        SpecError: No spec in the file and none given, or it contradicts the graph.
+        DeviceError: The device is not available in this onnxruntime.
+    """
+
+    buckets: tuple[int, ...] | None = None
+
+    def __init__(
+        self,
+        path: str | Path,
+        spec: PoseSpec | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.device = device
+        self._session = _open(self.path, device, threads)
+        self.spec = spec or _embedded_spec(self._session, self.path)
+        self.max_batch = _check_graph(self._session, self.spec, self.path)
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [o.name for o in self._session.get_outputs()]
+        self._threads = threads
+
+    def infer(self, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """See :class:`edgepose.runtime.base.Runner`."""
+        values = self._session.run(self._outputs, {self._input: images})
+        return dict(zip(self._outputs, values, strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        """See :class:`edgepose.runtime.base.Runner`."""
+        import onnxruntime
+
+        return {
+            "runtime": "onnxruntime",
+            "version": onnxruntime.__version__,
+            "providers": self._session.get_providers(),
+            "threads": self._threads or "default",
+            "artefact": self.path.name,
+            "input_dtype": self.spec.dtype,
+        }
+
+    def close(self) -> None:
+        """Drop the session."""
+        self._session = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _open(path: Path, device: str, threads: int | None) -> Any:
+    ort = require("onnxruntime", "gpu" if device == "cuda" else "dev")
+    if device not in _PROVIDERS:
+        raise DeviceError(f"unknown device '{device}'", f"known are {', '.join(_PROVIDERS)}")
+    provider = _PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise DeviceError(
+            f"device '{device}' is not available",
+            f"this onnxruntime {ort.__version__} offers {', '.join(ort.get_available_providers())}",
+            'pip install "edgepose[gpu]", or use --device cpu',
+        )
+    if not path.is_file():
+        raise GraphError(f"there is no file {path}")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only; warnings about unused initialisers help nobody
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        session = ort.InferenceSession(str(path), options, providers=[provider])
+    except Exception as error:  # onnxruntime's own classes share no base but Exception
+        raise GraphError(
+            f"onnxruntime cannot load {path}",
+            str(error).strip().splitlines()[0],
+            "export it again: edgepose export MODEL -o FILE.onnx",
+        ) from error
+    if session.get_providers()[0] != provider:
+        raise DeviceError(
+            f"device '{device}' is not in force",
+            f"onnxruntime fell back to {', '.join(session.get_providers())}",
+            "check the driver and CUDA libraries, or use --device cpu",
+        )
+    return session
+
+
+def _embedded_spec(session: Any, path: Path) -> PoseSpec:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise SpecError(
+            f"{path} carries no edgepose spec",
+            f"its metadata has no '{METADATA_KEY}', so input size, normalisation and decoding "
+            "are unknown",
+            "give one with --spec FILE.toml",
+        )
+    return PoseSpec.from_json(text)
+
+
+def _check_graph(session: Any, spec: PoseSpec, path: Path) -> int:
+    """Hold the spec against the graph; returns the largest batch."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise SpecError(f"{path} has {len(inputs)} inputs", "a pose graph takes one")
+    height, width = spec.input_size
+    tail = [3, height, width] if spec.layout == "nchw" else [height, width, 3]
+    shape = list(inputs[0].shape)
+    if len(shape) != 4 or any(
+        isinstance(a, int) and a != b for a, b in zip(shape[1:], tail, strict=False)
+    ):
+        raise SpecError(
+            f"the spec contradicts the graph of {path}",
+            f"the graph takes {shape}, the spec says [batch, {', '.join(map(str, tail))}]",
+        )
+    if inputs[0].type != _ELEMENT[spec.dtype]:
+        raise SpecError(
+            f"the spec contradicts the graph of {path}",
+            f"the graph takes {inputs[0].type}, the spec says {spec.dtype}",
+        )
+    outputs = {o.name: list(o.shape) for o in session.get_outputs()}
+    for name, expected in _expected_outputs(spec).items():
+        if name not in outputs:
+            raise SpecError(
+                f"the spec contradicts the graph of {path}",
+                f"a {spec.output} model has an output '{name}', this graph has {list(outputs)}",
+            )
+        actual = outputs[name]
+        if len(actual) != len(expected) or any(
+            isinstance(a, int) and b is not None and a != b
+            for a, b in zip(actual, expected, strict=True)
+        ):
+            raise SpecError(
+                f"the spec contradicts the graph of {path}",
+                f"output '{name}' is {actual}, the spec says "
+                f"{['any' if v is None else v for v in expected]}",
+            )
+    return int(shape[0]) if isinstance(shape[0], int) else 64
+
+
+def _expected_outputs(spec: PoseSpec) -> dict[str, list[int | None]]:
+    """Output name -> shape, None where any size will do."""
+    k = len(spec.keypoints)
+    if spec.output == "heatmap":
+        return {"heatmaps": [None, k, None, None]}
+    if spec.output == "keypoints":
+        return {"keypoints": [None, k, 2], "scores": [None, k]}
+    height, width = (int(np.rint(v * spec.decoder.split_ratio)) for v in spec.input_size)
+    return {"simcc_x": [None, k, width], "simcc_y": [None, k, height]}
