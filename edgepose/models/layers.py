@@ -1,0 +1,57 @@
+"""Layers and initialisers that more than one model uses."""
+
+from __future__ import annotations
+
+from torch import nn
+
+__all__ = ["conv_bn", "initialise_convs", "initialise_projection"]
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    activate: bool = True,
+) -> nn.Sequential:
+    """Convolution without bias, BatchNorm and, if asked for, ReLU; "same" padding."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(
+            in_channels,
+            out_channels,
+            kernel,
+            stride=stride,
+            padding=kernel // 2,
+            groups=groups,
+            bias=False,
+        ),
+        nn.BatchNorm2d(out_channels),
+    ]
+    if activate:
+        layers.append(nn.ReLU(inplace=True))
+    return nn.Sequential(*layers)
+
+
+def initialise_convs(module: nn.Module) -> None:
+    """Kaiming-normal weights and zero bias for every convolution under ``module``.
+
+    Fan-in mode, which stays right for depthwise kernels (their fan-out is that of one channel).
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def initialise_projection(layer: nn.Conv2d | nn.Linear) -> None:
+    """Truncated-normal weights (std .02) and zero bias.
+
+    For attention, and for the last layer of a residual branch that no norm follows, which so starts
+    small against its skip.
+    """
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
