@@ -172,7 +172,8 @@ def gaussian_matrix(size: int, kernel: int) -> Float32:
     distance = np.arange(size)[:, None] - np.arange(size)[None]
     matrix = np.exp(-(distance**2) / (2 * sigma**2)) * (np.abs(distance) <= kernel // 2)
     taps = np.exp(-(np.arange(-(kernel // 2), kernel // 2 + 1) ** 2) / (2 * sigma**2))
-    return (matrix / taps.sum()).astype(np.float32)
+    normalised: Float32 = (matrix / taps.sum()).astype(np.float32)
+    return normalised
 
 
 def _decode_simcc(

@@ -83,7 +83,7 @@ class Poses:
         )
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One JSON-ready dict a person: ``box`` [x0, y0, x1, y1], ``keypoints`` [[x, y, score]…]."""
+        """One JSON-ready dict a person: ``box`` x0 y0 x1 y1, ``keypoints`` [[x, y, score], …]."""
         rows = np.concatenate([self.keypoints, self.scores[..., None]], axis=-1)  # (N, K, 3)
         return [
             {
@@ -145,10 +145,9 @@ def check_image(image: Any) -> UInt8:
     if image.shape[2] == 4:
         return np.ascontiguousarray(image[..., :3])
     if image.shape[2] != 3:
-        raise ImageError(
-            "an image must have 1, 3 or 4 channels, last", f"got shape {image.shape}"
-        )
-    return image
+        raise ImageError("an image must have 1, 3 or 4 channels, last", f"got shape {image.shape}")
+    pixels: UInt8 = image
+    return pixels
 
 
 def check_boxes(boxes: Any, image_shape: tuple[int, ...] | None = None) -> Float32:
@@ -176,7 +175,7 @@ def check_boxes(boxes: Any, image_shape: tuple[int, ...] | None = None) -> Float
         raise BoxError(
             "boxes must have shape (N, 4): x0, y0, x1, y1 in pixels", f"got {array.shape}"
         )
-    _first_bad(array, ~np.isfinite(array).all(1), "is not finite")
+    _first_bad(array, np.logical_not(np.isfinite(array).all(1)), "is not finite")
     _first_bad(
         array,
         (array[:, 2] <= array[:, 0]) | (array[:, 3] <= array[:, 1]),
@@ -194,8 +193,9 @@ def check_boxes(boxes: Any, image_shape: tuple[int, ...] | None = None) -> Float
     return array
 
 
-def _first_bad(boxes: Float32, bad: npt.NDArray[np.bool_], why: str) -> None:
-    if bad.any():
-        index = int(bad.argmax())
+def _first_bad(boxes: Float32, bad: npt.ArrayLike, why: str) -> None:
+    where = np.flatnonzero(bad)
+    if len(where):
+        index = int(where[0])
         values = ", ".join(f"{v:g}" for v in boxes[index])
         raise BoxError(f"box {index} [{values}] cannot be used", f"it {why}")

@@ -8,7 +8,9 @@ from edgepose.poses import Poses, check_boxes, check_image
 
 
 def test_poses_refuse_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"keypoints has shape \(2, 16, 2\), expected \(2, 17, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"keypoints has shape \(2, 16, 2\), expected \(2, 17, 2\)"
+    ):
         Poses(np.zeros((2, 16, 2)), np.zeros((2, 17)), np.zeros((2, 4)), np.zeros(2))
 
 
@@ -49,7 +51,13 @@ def test_sixteen_bits_are_scaled() -> None:
 
 @pytest.mark.parametrize(
     "image",
-    [None, [[1]], np.zeros((4, 4, 2), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3))],
+    [
+        None,
+        [[1]],
+        np.zeros((4, 4, 2), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4, 3)),
+    ],
     ids=["none", "list", "two channels", "no pixels", "float"],
 )
 def test_other_images_are_refused(image: object) -> None:

@@ -1,0 +1,1 @@
+"""Runtimes behind one protocol (:mod:`edgepose.runtime.base`)."""

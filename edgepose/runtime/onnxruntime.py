@@ -1,4 +1,4 @@
-"""Running an ONNX artefact with onnxruntime. The default everywhere; needs neither torch nor onnx."""
+"""Running an ONNX artefact with onnxruntime: the default everywhere, without torch or onnx."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgepose.spec import METADATA_KEY, PoseSpec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["OnnxRunner"]
+__all__ = ["OnnxRunner", "open_session"]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ELEMENT = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
@@ -26,7 +26,8 @@ class OnnxRunner:
 
     Args:
         path: The ONNX file.
-        spec: A spec for a graph that carries none; overrides the one inside otherwise.
+        spec: A spec for a graph that carries none; overrides the one inside otherwise. Outputs of
+            such a graph may have any names: they are matched by their shapes.
         device: ``cpu`` or ``cuda``. Asked for and not in force is an error, never a fallback.
         threads: Threads inside one operator; onnxruntime's choice (all cores) by default.
 
@@ -47,17 +48,17 @@ class OnnxRunner:
     ) -> None:
         self.path = Path(path)
         self.device = device
-        self._session = _open(self.path, device, threads)
+        self._session = open_session(self.path, device, threads)
         self.spec = spec or _embedded_spec(self._session, self.path)
-        self.max_batch = _check_graph(self._session, self.spec, self.path)
+        self._outputs = _output_names(self._session, self.spec, foreign=spec is not None)
+        self.max_batch = _check_graph(self._session, self.spec, self.path, self._outputs)
         self._input = self._session.get_inputs()[0].name
-        self._outputs = [o.name for o in self._session.get_outputs()]
         self._threads = threads
 
     def infer(self, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`edgepose.runtime.base.Runner`."""
-        values = self._session.run(self._outputs, {self._input: images})
-        return dict(zip(self._outputs, values, strict=True))
+        values = self._session.run(list(self._outputs), {self._input: images})
+        return dict(zip(self._outputs.values(), values, strict=True))
 
     def describe(self) -> dict[str, Any]:
         """See :class:`edgepose.runtime.base.Runner`."""
@@ -88,7 +89,8 @@ class OnnxRunner:
         self.close()
 
 
-def _open(path: Path, device: str, threads: int | None) -> Any:
+def open_session(path: Path, device: str, threads: int | None) -> Any:
+    """An onnxruntime session on exactly that device. Raises as :class:`OnnxRunner` does."""
     ort = require("onnxruntime", "gpu" if device == "cuda" else "dev")
     if device not in _PROVIDERS:
         raise DeviceError(f"unknown device '{device}'", f"known are {', '.join(_PROVIDERS)}")
@@ -134,7 +136,29 @@ def _embedded_spec(session: Any, path: Path) -> PoseSpec:
     return PoseSpec.from_json(text)
 
 
-def _check_graph(session: Any, spec: PoseSpec, path: Path) -> int:
+def _output_names(session: Any, spec: PoseSpec, *, foreign: bool) -> dict[str, str]:
+    """Output of the graph -> the name the spec knows it by."""
+    shapes = {o.name: list(o.shape) for o in session.get_outputs()}
+    names = {name: name for name in shapes}
+    wanted = _expected_outputs(spec)
+    if foreign:
+        for name in [n for n in wanted if n not in shapes]:
+            fitting = [
+                o for o in shapes if names[o] not in wanted and _fits(shapes[o], wanted[name])
+            ]
+            if fitting:
+                names[fitting[0]] = name
+    return names
+
+
+def _fits(actual: list[Any], expected: list[int | None]) -> bool:
+    """Whether a shape of a graph, symbols included, can be the expected one."""
+    return len(actual) == len(expected) and all(
+        not isinstance(a, int) or b is None or a == b for a, b in zip(actual, expected, strict=True)
+    )
+
+
+def _check_graph(session: Any, spec: PoseSpec, path: Path, names: dict[str, str]) -> int:
     """Hold the spec against the graph; returns the largest batch."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
@@ -154,7 +178,7 @@ def _check_graph(session: Any, spec: PoseSpec, path: Path) -> int:
             f"the spec contradicts the graph of {path}",
             f"the graph takes {inputs[0].type}, the spec says {spec.dtype}",
         )
-    outputs = {o.name: list(o.shape) for o in session.get_outputs()}
+    outputs = {names[o.name]: list(o.shape) for o in session.get_outputs()}
     for name, expected in _expected_outputs(spec).items():
         if name not in outputs:
             raise SpecError(
@@ -162,10 +186,7 @@ def _check_graph(session: Any, spec: PoseSpec, path: Path) -> int:
                 f"a {spec.output} model has an output '{name}', this graph has {list(outputs)}",
             )
         actual = outputs[name]
-        if len(actual) != len(expected) or any(
-            isinstance(a, int) and b is not None and a != b
-            for a, b in zip(actual, expected, strict=True)
-        ):
+        if not _fits(actual, expected):
             raise SpecError(
                 f"the spec contradicts the graph of {path}",
                 f"output '{name}' is {actual}, the spec says "

@@ -1,0 +1,79 @@
+"""The root of the command line."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import edgepose
+from edgepose.cli.bench import bench
+from edgepose.cli.export import export
+from edgepose.cli.run import run
+from edgepose.cli.train import train
+from edgepose.errors import EdgeposeError, MissingDependency
+from edgepose.redact import redact
+
+__all__ = ["app", "main"]
+
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 something handed in cannot be used; 2 wrong usage; 3 parity or a "
+    "regression check failed; 4 the environment lacks something; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="edgepose",
+    help="Find people joint by joint, on a device that is not a server.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(edgepose.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+for _verb in (export, bench, run, train):
+    app.command()(_verb)
+
+
+def main() -> None:
+    """Entry point of the ``edgepose`` command."""
+    try:
+        app()
+    except EdgeposeError as error:
+        _fail(error)
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            raise
+        _fail(
+            MissingDependency(
+                "this needs OpenCV (module 'cv2')",
+                "on ARM boards it is left to the system, whose build has GStreamer and the camera "
+                "drivers",
+                'apt install python3-opencv, or pip install "edgepose[opencv]"',
+            )
+        )
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+
+
+def _fail(error: EdgeposeError) -> None:
+    sys.stderr.write(f"edgepose: {redact(str(error))}\n")
+    sys.exit(error.exit_code)

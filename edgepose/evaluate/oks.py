@@ -1,0 +1,89 @@
+"""Object keypoint similarity, and the score that ranks poses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["joint_similarities", "oks", "pose_scores"]
+
+Float64 = npt.NDArray[np.float64]
+
+
+def joint_similarities(
+    predicted: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    areas: npt.ArrayLike,
+    sigmas: Sequence[float],
+) -> Float64:
+    """What each joint contributes to OKS: exp(-d^2 / (2 s^2 k^2)), with s^2 the area, k = 2 sigma.
+
+    Source: https://cocodataset.org/#keypoints-eval, section "Object Keypoint Similarity".
+
+    Args:
+        predicted: (N, K, 2) x and y.
+        truth: (N, K, 2) or (N, K, 3) x, y and, with three columns, visibility.
+        areas: (N,) areas of the persons, in square pixels of the same picture.
+        sigmas: K values of the keypoint set.
+
+    Returns:
+        (N, K) in 0..1; nan where the joint is not annotated (visibility 0).
+    """
+    points = np.asarray(predicted, np.float64)
+    joints = np.asarray(truth, np.float64)
+    squared = ((points - joints[..., :2]) ** 2).sum(-1)  # (N, K)
+    variances = (2 * np.asarray(sigmas, np.float64)) ** 2
+    scale = np.asarray(areas, np.float64)[:, None] + np.spacing(1)
+    similar: Float64 = np.exp(-squared / (2 * variances * scale))
+    if joints.shape[-1] == 3:
+        similar = np.where(joints[..., 2] > 0, similar, np.nan)
+    return similar
+
+
+def oks(
+    predicted: npt.ArrayLike,
+    truth: npt.ArrayLike,
+    areas: npt.ArrayLike,
+    sigmas: Sequence[float],
+) -> Float64:
+    """OKS of each predicted pose with its own ground truth: the mean over annotated joints.
+
+    Args:
+        predicted: As :func:`joint_similarities` takes it.
+        truth: Likewise.
+        areas: Likewise.
+        sigmas: Likewise.
+
+    Returns:
+        (N,) in 0..1; nan for a person without an annotated joint.
+    """
+    similar = joint_similarities(predicted, truth, areas, sigmas)
+    annotated = ~np.isnan(similar)
+    count = annotated.sum(1)
+    total = np.where(annotated, similar, 0).sum(1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def pose_scores(
+    scores: npt.ArrayLike, box_scores: npt.ArrayLike | None = None, threshold: float = 0.2
+) -> Float64:
+    """The score that ranks poses: box score times the mean of the keypoint scores above 0.2.
+
+    The protocol of HRNet (Sun et al., CVPR 2019) and of all who compare with it. A pose without
+    any keypoint above the threshold scores 0.
+
+    Args:
+        scores: (N, K) keypoint scores.
+        box_scores: (N,), 1 by default (ground-truth boxes).
+        threshold: Keypoints at or below it are left out of the mean.
+
+    Returns:
+        (N,) scores.
+    """
+    values = np.asarray(scores, np.float64)
+    strong = values > threshold
+    total = np.where(strong, values, 0).sum(1)
+    ranked: Float64 = total / np.maximum(strong.sum(1), 1)
+    return ranked if box_scores is None else ranked * np.asarray(box_scores, np.float64)
