@@ -15,10 +15,15 @@ __all__ = ["IMAGE_SUFFIXES", "read_image", "write_image"]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
-def read_image(path: str | Path) -> UInt8:
-    """Read a picture as (H, W, 3) uint8 BGR, turned upright by its EXIF tag.
+def read_image(path: str | Path, *, upright: bool = True) -> UInt8:
+    """Read a picture as (H, W, 3) uint8 BGR.
 
     Grey, BGRA and 16-bit pictures are converted.
+
+    Args:
+        path: The file.
+        upright: Turn it as its EXIF tag says. Off for annotated sets, whose coordinates are those
+            of the pixels as stored (COCO's are).
 
     Raises:
         ImageError: The file is missing, empty, truncated or no picture.
@@ -37,7 +42,10 @@ def read_image(path: str | Path) -> UInt8:
             f"cannot read {path}", "the JPEG ends before its picture does (truncated file)"
         )
     # IMREAD_ANYDEPTH | IMREAD_COLOR keeps 16 bits (scaled in check_image) and applies EXIF.
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
+    if not upright:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         raise ImageError(
             f"cannot read {path}",

@@ -48,9 +48,7 @@ def test_coco_keypoints_mirror_left_and_right() -> None:
     names = COCO_KEYPOINTS.names
     swapped = [names[i] for i in COCO_KEYPOINTS.flip_order]
     assert swapped == [
-        n.replace("left", "?").replace("right", "left")
-        .replace("?", "right")
-        for n in names
+        n.replace("left", "?").replace("right", "left").replace("?", "right") for n in names
     ]
 
 

@@ -1,0 +1,112 @@
+"""``edgepose train``: a registry model on COCO-format sets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["train"]
+
+
+def train(
+    model: Annotated[
+        str, typer.Argument(help="Registry name, with an input size if wanted: mitpose-lite@128x96")
+    ],
+    data: Annotated[
+        list[Path],
+        typer.Option(help="COCO keypoint set: a folder or its JSON. Repeat it for several."),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for weights, log and curve.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML file with any setting of the recipe.")
+    ] = None,
+    epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Budget in minutes of training.")] = None,
+    holdout: Annotated[
+        Path | None, typer.Option(help="JSON list of photos that the data must not hold.")
+    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Weights to begin with.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
+    resize: Annotated[
+        str | None,
+        typer.Option(help='Input size over the budget, such as "0:64x48,0.35:128x96".'),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    compile_model: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of torch.", min=1)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for packed sets.")] = None,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Time between checkpoints.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Train MODEL and leave weights, checkpoint, log and curve in OUT.
+
+    Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends; --resume goes on exactly
+    there. On several GPUs: torchrun --nproc-per-node N -m edgepose train ...
+    """
+    from edgepose.errors import require
+
+    torch = require("torch", "train")
+    from edgepose.train import load_recipe
+    from edgepose.train import train as run
+
+    settings = load_recipe(
+        recipe, epochs=epochs, minutes=minutes, stages=resize, seed=seed, compile=compile_model
+    )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    from edgepose.cli._train_view import TrainView
+
+    quiet = int(os.environ.get("RANK", "0")) != 0
+    with TrainView(quiet=quiet) as view, _stop_signals(view):
+        outcome = run(
+            model,
+            data,
+            out,
+            settings,
+            holdout=holdout,
+            init=init,
+            resume=resume,
+            device=device,
+            cache=cache,
+            checkpoint_minutes=checkpoint_minutes,
+            listener=view,
+            packing=view.packing,
+        )
+    if quiet:
+        return
+    report = outcome.to_dict()
+    report["out"] = str(out)
+    if as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
+        return
+    for name, value in report.items():
+        sys.stdout.write(f"{name:12} {value}\n")
+    if not outcome.finished:
+        sys.stderr.write("stopped early; the same command with --resume goes on\n")
+
+
+@contextmanager
+def _stop_signals(view: Any) -> Iterator[None]:
+    """First Ctrl-C or SIGTERM: finish the step and save. A second Ctrl-C interrupts as usual."""
+
+    def stop(number: int, frame: object) -> None:
+        view.stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
