@@ -6,7 +6,9 @@ import re
 
 __all__ = ["redact"]
 
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s]*@")
+# The second form is a password with an unescaped slash, which people do type. It also catches
+# http://host:80/name@2x.jpg: better a host too few than a password too many.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*|[^/\s:]*:\S*)@")
 _SECRET_QUERY = re.compile(
     r"(?P<key>[?&;](?:user(?:name)?|usr|pass(?:word|wd)?|pwd|token|auth|key|secret|sig(?:nature)?)=)"
     r"[^&;\s]*",

@@ -185,6 +185,8 @@ def _pipeline(
     if box_file is not None:
         if isinstance(source, PictureSource):
             box_file.check_covers(source.paths)
+        else:
+            box_file.check_indexed(source.name)
         return TopDown(pose, box_file.boxes_in)
     if detector is not None:
         return TopDown(pose, detector.boxes_in)

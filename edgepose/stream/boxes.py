@@ -58,7 +58,7 @@ class BoxFile:
         Raises:
             BoxError: One of them lies outside the frame.
         """
-        found = self.everywhere or self._lookup(frame.source, frame.index)
+        found = self._lookup(frame.source, frame.index)
         if found is None:
             return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         try:
@@ -79,19 +79,27 @@ class BoxFile:
             BoxError: With some of the names on both sides.
         """
         wanted = list(pictures)
-        if self.everywhere is not None or any(
-            self._lookup(str(path), index) is not None for index, path in enumerate(wanted)
-        ):
-            return
-        ours = ", ".join(path.name for path in wanted[:3])
+        if not any(self._lookup(str(path), index) for index, path in enumerate(wanted)):
+            self._refuse("the pictures", f"the source has {', '.join(p.name for p in wanted[:3])}")
+
+    def check_indexed(self, source: str) -> None:
+        """Refuse a file that has no frame indices for a video or stream.
+
+        Raises:
+            BoxError: With some of the names in it.
+        """
+        if not any(key.isdigit() for key in self.by_key) and not self._lookup(source, -1):
+            self._refuse("the frames", f"frames of {source} are known by their index: 0, 1, …")
+
+    def _refuse(self, what: str, wanted: str) -> None:
         theirs = ", ".join(list(self.by_key)[:3]) or "nothing"
         raise BoxError(
-            f"{self.path} has boxes for none of the pictures",
-            f"it names {theirs}; the source has {ours}",
-            _FORMS,
+            f"{self.path} has boxes for none of {what}", f"it names {theirs}; {wanted}", _FORMS
         )
 
     def _lookup(self, source: str, index: int) -> tuple[Float32, Float32] | None:
+        if self.everywhere is not None:
+            return self.everywhere
         path = Path(source)
         keys = [source, path.name]
         if path.stem.isdigit():

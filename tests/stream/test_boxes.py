@@ -129,5 +129,9 @@ def test_a_file_about_other_pictures_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BoxError, match=r"names x\.jpg; the source has a\.jpg, b\.jpg"):
         file.check_covers([Path("a.jpg"), Path("b.jpg")])
     file.check_covers([Path("a.jpg"), Path("x.jpg")])
+    with pytest.raises(BoxError, match=r"known by their index"):
+        file.check_indexed("v.mp4")
+    for good in ([A], {"7": [A]}, {"v.mp4": [A]}):
+        stored(tmp_path, good).check_indexed("v.mp4")
     stored(tmp_path, [A]).check_covers([Path("a.jpg")])
     stored(tmp_path, {"0": [A]}).check_covers([Path("a.jpg")])

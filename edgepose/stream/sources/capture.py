@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Capture", "OpenCvCapture", "open_camera", "open_stream", "quiet_opencv"]
 
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET
+_OPENCV_SILENT = 0
 _quiet_lock = threading.Lock()
 _quiet_users = 0
 _level_before: int | None = None
@@ -53,13 +54,11 @@ def quiet_opencv() -> Iterator[None]:
     """
     global _quiet_users, _level_before
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = _FFMPEG_QUIET
-    import cv2
-
-    log = cv2.utils.logging
+    log = _opencv_log()
     with _quiet_lock:
         if _quiet_users == 0:
             _level_before = log.getLogLevel()
-            log.setLogLevel(log.LOG_LEVEL_SILENT)
+            log.setLogLevel(_OPENCV_SILENT)
         _quiet_users += 1
     try:
         yield
@@ -68,6 +67,13 @@ def quiet_opencv() -> Iterator[None]:
             _quiet_users -= 1
             if _quiet_users == 0 and _level_before is not None:
                 log.setLogLevel(_level_before)
+
+
+def _opencv_log() -> Any:
+    """Whatever has getLogLevel and setLogLevel: OpenCV 5 moved them."""
+    import cv2
+
+    return getattr(cv2.utils, "logging", cv2)
 
 
 class OpenCvCapture:
