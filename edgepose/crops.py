@@ -66,11 +66,15 @@ def apply_affines(points: npt.NDArray[np.floating], affines: Float64) -> Float32
 
 
 def warp_crops(image: UInt8, affines: Float64, input_size: tuple[int, int]) -> UInt8:
-    """Cut all crops out of one image, bilinearly; what lies outside is black.
+    """Cut all crops out of one image; what lies outside is black.
+
+    Sampling is bilinear. Where a crop pixel spans two image pixels or more, the image is first
+    halved, by averaging, until it spans fewer: bilinear sampling alone would skip pixels and make
+    a person seen close up jagged.
 
     Args:
         image: (H, W, 3) uint8 BGR.
-        affines: (N, 2, 3) image -> crop.
+        affines: (N, 2, 3) image -> crop, of uniform scale and without rotation.
         input_size: (H, W) of a crop.
 
     Returns:
@@ -81,8 +85,51 @@ def warp_crops(image: UInt8, affines: Float64, input_size: tuple[int, int]) -> U
     height, width = input_size
     crops = np.empty((len(affines), height, width, 3), np.uint8)
     for crop, affine in zip(crops, affines, strict=True):
-        cv2.warpAffine(image, affine, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
+        source, to_crop = _averaged(image, affine, input_size)
+        cv2.warpAffine(source, to_crop, (width, height), dst=crop, flags=cv2.INTER_LINEAR)
     return crops
+
+
+def _averaged(image: UInt8, affine: Float64, input_size: tuple[int, int]) -> tuple[UInt8, Float64]:
+    """The part of the image under a crop, averaged down, and the affine that goes with it."""
+    import cv2
+
+    scale = affine[0, 0]
+    halvings = int(np.log2(1 / scale)) if scale <= 0.5 else 0
+    if halvings == 0:
+        return image, affine
+    factor = 2**halvings
+    spans = [
+        _span(affine[axis, 2], scale, cells, image.shape[1 - axis], factor)
+        for axis, cells in enumerate((input_size[1], input_size[0]))
+    ]
+    (left, columns), (top, rows) = spans
+    if not columns or not rows:
+        return image, affine
+    part = image[top : top + rows * factor, left : left + columns * factor]
+    for step in reversed(range(halvings)):
+        size = (columns << step, rows << step)
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+    to_crop = affine.copy()
+    to_crop[:, :2] *= factor
+    # Cell r holds image pixels first + r * factor ... ; its centre is (factor - 1) / 2 further on.
+    to_crop[:, 2] += scale * (np.array([left, top]) + (factor - 1) / 2)
+    return part, to_crop
+
+
+def _span(shift: float, scale: float, cells: int, pixels: int, factor: int) -> tuple[int, int]:
+    """First image pixel and number of averaged cells that a crop needs along one axis.
+
+    A margin of one cell feeds the bilinear sampling. The cells tile a whole number of pixels; at
+    the image's far border the tiling is moved back rather than cut short.
+    """
+    first = max(0, int((-0.5 - shift) / scale) - factor)
+    last = min(pixels, int((cells - 0.5 - shift) / scale) + factor + 1)
+    count = -(-(last - first) // factor)
+    if first + count * factor > pixels:
+        first = max(0, pixels - count * factor)
+        count = (pixels - first) // factor
+    return first, max(count, 0)
 
 
 def normalise(crops: UInt8, spec: PoseSpec) -> Float32:

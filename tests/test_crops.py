@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from edgepose.crops import (
     to_input,
     warp_crops,
 )
+from edgepose.samples import load_samples
 from edgepose.spec import IMAGENET_MEAN, IMAGENET_STD
 from tests.fakes import heatmap_spec
 
@@ -74,7 +76,7 @@ def test_there_and_back(many: list[tuple[float, ...]], size: tuple[int, int]) ->
 def test_the_warp_is_bilinear_sampling_at_the_mapped_centres() -> None:
     image = noise()
     size = (64, 48)
-    box = np.array([[30.3, 20.7, 110.2, 100.4]], np.float32)
+    box = np.array([[40.3, 30.7, 100.2, 95.4]], np.float32)  # 1.7 image pixels to a crop pixel
     (affine,) = invert_affines(box_affines(box, size, 1.25))
     (crop,) = warp_crops(image, box_affines(box, size, 1.25), size)
     yy, xx = np.mgrid[: size[0], : size[1]]
@@ -155,3 +157,31 @@ def test_a_mirrored_view_is_taken_as_input() -> None:
     mirrored = to_input(crops[:, :, ::-1], heatmap_spec())
     np.testing.assert_array_equal(mirrored, to_input(crops, heatmap_spec())[..., ::-1])
     assert mirrored.flags.c_contiguous
+
+
+@pytest.mark.parametrize("size", [(32, 32), (128, 96)])
+def test_a_large_person_is_averaged_down_not_skipped_through(size: tuple[int, int]) -> None:
+    """Against the area average of a crop sampled eight times as finely."""
+    sample = load_samples()[0]
+    affines = box_affines(sample.boxes, size, 1.25)
+    fine = affines * 8
+    fine[:, :, 2] += 3.5
+    large = warp_crops(sample.image, fine, (size[0] * 8, size[1] * 8))[0]
+    truth = cv2.resize(large, size[::-1], interpolation=cv2.INTER_AREA).astype(int)
+    crop = warp_crops(sample.image, affines, size)[0]
+    skipped = cv2.warpAffine(sample.image, affines[0], size[::-1])
+    assert np.abs(crop - truth).mean() < 0.6 * np.abs(skipped - truth).mean()
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 640, 425], [-500, -400, 700, 300], [600, 380, 2000, 1700], [0, 0, 3, 425]]
+)
+def test_averaging_moves_nothing_even_at_the_borders(box: list[float]) -> None:
+    """A smooth picture has nothing to alias, so that both ways must agree."""
+    rows, columns = np.mgrid[:425, :640]
+    smooth = np.stack([rows * 0.5, columns * 0.3, rows * 0.2 + columns * 0.2], 2).astype(np.uint8)
+    affines = box_affines(np.array([box], np.float32), (64, 64), 1.25)
+    crop = warp_crops(smooth, affines, (64, 64))[0].astype(int)
+    plain = cv2.warpAffine(smooth, affines[0], (64, 64)).astype(int)
+    inside = cv2.erode((plain.sum(2) > 0).astype(np.uint8), np.ones((5, 5))) > 0
+    assert np.abs(crop - plain)[inside].max(initial=0) <= 6

@@ -4,7 +4,7 @@ from edgepose.evaluate.coco import CocoResult, evaluate
 from edgepose.evaluate.dataset import CocoImage, CocoKeypoints
 from edgepose.evaluate.holdout import holdout_ids, photo_key
 from edgepose.evaluate.metrics import CocoMetrics, GroundTruth, Predictions, coco_metrics
-from edgepose.evaluate.oks import joint_similarities, oks, pose_scores
+from edgepose.evaluate.oks import joint_similarities, oks, pose_scores, ranking_threshold
 
 __all__ = [
     "CocoImage",
@@ -20,4 +20,5 @@ __all__ = [
     "oks",
     "photo_key",
     "pose_scores",
+    "ranking_threshold",
 ]

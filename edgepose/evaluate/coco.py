@@ -16,7 +16,7 @@ from edgepose.estimator import Estimator
 from edgepose.evaluate.dataset import CocoImage, CocoKeypoints
 from edgepose.evaluate.holdout import HOLDOUT_NAME, holdout_ids, in_holdout
 from edgepose.evaluate.metrics import CocoMetrics, Predictions, coco_metrics
-from edgepose.evaluate.oks import joint_similarities, pose_scores
+from edgepose.evaluate.oks import joint_similarities, pose_scores, ranking_threshold
 from edgepose.images import read_image
 from edgepose.poses import Float32, UInt8
 
@@ -35,6 +35,7 @@ class CocoResult:
         persons: Persons that counted.
         images: Photos they are in.
         flip: Whether outputs were averaged with those of the mirrored crop.
+        threshold: Keypoint scores above it make a pose's rank.
         note: Why fewer photos than given were used, or None.
         joint_similarity: (K,) mean OKS term of each joint where annotated, 0..1; nan if never.
         annotations_sha256: Digest of the annotation file.
@@ -45,6 +46,7 @@ class CocoResult:
     persons: int
     images: int
     flip: bool
+    threshold: float
     note: str | None
     joint_similarity: tuple[float, ...]
     annotations_sha256: str
@@ -67,7 +69,7 @@ class CocoResult:
                 "boxes": "ground truth",
                 "flip": self.flip,
                 "nms": None,
-                "ranking": "mean of keypoint scores above 0.2",
+                "ranking": f"mean of keypoint scores above {self.threshold:g}",
                 "annotations_sha256": self.annotations_sha256,
                 "note": self.note,
             },
@@ -125,7 +127,8 @@ def evaluate(
     # _batches walks photos in the order of their ids, persons in file order within each.
     order = people[np.argsort(dataset.truth.image_ids[people], kind="stable")]
     truth = dataset.truth.take(order)
-    predictions = Predictions(truth.image_ids, keypoints, pose_scores(scores))
+    threshold = ranking_threshold(spec.output)
+    predictions = Predictions(truth.image_ids, keypoints, pose_scores(scores, threshold=threshold))
     similar = joint_similarities(keypoints, truth.keypoints, truth.areas, spec.keypoints.sigmas)
     whole_holdout = all(in_holdout(image.photo) for image in dataset.images)
     return CocoResult(
@@ -134,6 +137,7 @@ def evaluate(
         persons=dataset.persons,
         images=len(dataset.images),
         flip=flip,
+        threshold=threshold,
         note=note,
         joint_similarity=_column_means(similar),
         annotations_sha256=dataset.sha256,

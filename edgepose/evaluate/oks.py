@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["joint_similarities", "oks", "pose_scores"]
+from edgepose.spec import OutputKind
+
+__all__ = ["joint_similarities", "oks", "pose_scores", "ranking_threshold"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -64,6 +66,15 @@ def oks(
     count = annotated.sum(1)
     total = np.where(annotated, similar, 0).sum(1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def ranking_threshold(output: OutputKind) -> float:
+    """Which keypoint scores count for a pose's rank: those above 0.2, of SimCC heads all.
+
+    A heatmap's peak is near 1 for a certain joint. A SimCC score is the probability of one bin out
+    of a smoothed label: 0.32 at best for a 32x32 crop, so that 0.2 would silence most joints.
+    """
+    return 0.0 if output == "simcc" else 0.2
 
 
 def pose_scores(

@@ -28,6 +28,7 @@ def save_weights(
     model: str,
     input_size: tuple[int, int],
     trained_on: str = "",
+    holdout_only: bool = False,
     half: bool = False,
 ) -> None:
     """Write a module's weights as safetensors, whole or not at all.
@@ -38,6 +39,7 @@ def save_weights(
         model: Registry name, kept in the file's metadata.
         input_size: (height, width) the weights were made for, kept likewise.
         trained_on: Data, in words, kept likewise.
+        holdout_only: Whether AP may only be measured on the edgepose hold-out, kept likewise.
         half: Store floating tensors as FP16. A tensor with values beyond FP16's range (a running
             variance may be) stays FP32.
 
@@ -68,6 +70,7 @@ def save_weights(
         "model": model,
         "input_size": f"{input_size[0]}x{input_size[1]}",
         "trained_on": trained_on,
+        "holdout_only": "true" if holdout_only else "false",
     }
     write_bytes(path, save(tensors, metadata=metadata))
 

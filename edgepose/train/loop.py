@@ -96,6 +96,7 @@ class Trainer:
         out: Folder for checkpoint, log, curve and weights.
         data: Digests of the sets; a resumed run must have the same.
         trained_on: Sentence for the weights' metadata.
+        holdout_only: Whether the weights may only be measured on the edgepose hold-out.
         processes: This process and its peers.
         checkpoint_minutes: Time between checkpoints.
         listener: Who is told of progress.
@@ -113,6 +114,7 @@ class Trainer:
         *,
         data: Sequence[str],
         trained_on: str,
+        holdout_only: bool = False,
         processes: Processes,
         checkpoint_minutes: float = 5.0,
         listener: Listener | None = None,
@@ -120,6 +122,7 @@ class Trainer:
         self._make, self._final_spec, self._recipe = make, spec, recipe
         self._source, self._shape, self._fold, self._out = source, shape, fold, out
         self._data, self._trained_on = list(data), trained_on
+        self._holdout_only = holdout_only
         self._processes, self._listener = processes, listener or Listener()
         self._checkpoint_s = checkpoint_minutes * 60
         self._bf16 = use_bf16(recipe.bf16, processes.device)
@@ -412,6 +415,7 @@ class Trainer:
             model=model,
             input_size=self.spec.input_size,
             trained_on=self._trained_on,
+            holdout_only=self._holdout_only,
             half=True,
         )
         if log is not None:

@@ -54,7 +54,8 @@ def train(
         data: COCO-format sets; see :func:`edgepose.train.annotations.read_set`.
         out: Folder for the results.
         recipe: All settings.
-        holdout: JSON list of photos that must not be in the data.
+        holdout: JSON list of photos that must not be in the data. The weights then say that
+            their AP may only be measured on the edgepose hold-out.
         init: Weights to begin with.
         resume: Go on from the checkpoint in ``out``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -114,6 +115,7 @@ def train(
                 out,
                 data=[one.digest for one in sets],
                 trained_on=trained_on,
+                holdout_only=holdout is not None,
                 processes=processes,
                 checkpoint_minutes=checkpoint_minutes,
                 listener=listener,

@@ -10,7 +10,14 @@ import torch
 
 from edgepose.crops import apply_affines, box_affines, invert_affines, to_input, warp_crops
 from edgepose.decode import decode
-from edgepose.evaluate import GroundTruth, Predictions, coco_metrics, oks, pose_scores
+from edgepose.evaluate import (
+    GroundTruth,
+    Predictions,
+    coco_metrics,
+    oks,
+    pose_scores,
+    ranking_threshold,
+)
 from edgepose.images import read_image
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner
@@ -90,7 +97,8 @@ class Validator:
             scores.append(confidence)
         keypoints, confidence = np.concatenate(points), np.concatenate(scores)
         truth, sigmas = self.truth, self.spec.keypoints.sigmas
-        predictions = Predictions(truth.image_ids, keypoints, pose_scores(confidence, threshold=0))
+        ranks = pose_scores(confidence, threshold=ranking_threshold(self.spec.output))
+        predictions = Predictions(truth.image_ids, keypoints, ranks)
         metrics = coco_metrics(truth, predictions, sigmas)
         similarity = oks(keypoints, truth.keypoints, truth.areas, sigmas)
         return Validation(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from edgepose.evaluate import joint_similarities, oks, pose_scores
+from edgepose.evaluate import joint_similarities, oks, pose_scores, ranking_threshold
 from edgepose.spec import COCO_KEYPOINTS
 
 SIGMAS = COCO_KEYPOINTS.sigmas
@@ -31,6 +31,11 @@ def test_joints_without_annotation_do_not_count() -> None:
     similar = joint_similarities(predicted, truth, [900.0], SIGMAS)
     assert np.isnan(similar[0, 5:]).all()
     assert np.isnan(oks(predicted, truth * [1, 1, 0], [900.0], SIGMAS)).all()
+
+
+def test_a_certain_joint_of_a_small_simcc_crop_counts_for_the_rank() -> None:
+    assert ranking_threshold("heatmap") == 0.2
+    assert ranking_threshold("simcc") == 0
 
 
 def test_ranking_score_is_the_mean_above_two_tenths_times_the_box() -> None:
