@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgepose.closing import Closing
 from edgepose.crops import apply_affines, box_affines, invert_affines, to_input, warp_crops
 from edgepose.decode import decode, flip_outputs
 from edgepose.poses import Float32, Poses, UInt8, check_boxes, check_image
 from edgepose.runtime.base import Runner
 from edgepose.spec import PoseSpec
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 __all__ = ["Estimator"]
 
 
-class Estimator:
+class Estimator(Closing):
     """Top-down pose estimation: every box is cropped, all crops go through the net together.
 
     Use as a function, and as a context manager where the runner holds a device::
@@ -119,14 +116,3 @@ class Estimator:
     def close(self) -> None:
         """Close the runner."""
         self.runner.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgepose.closing import Closing
 from edgepose.errors import DeviceError, GraphError, SpecError, require
 from edgepose.spec import METADATA_KEY, PoseSpec
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["OnnxRunner", "open_session"]
 
@@ -21,7 +18,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _ELEMENT = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
 
 
-class OnnxRunner:
+class OnnxRunner(Closing):
     """An ONNX file on one execution provider.
 
     Args:
@@ -76,17 +73,6 @@ class OnnxRunner:
     def close(self) -> None:
         """Drop the session."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_session(path: Path, device: str, threads: int | None) -> Any:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from edgepose.closing import Closing
 from edgepose.errors import DeviceError, require
 from edgepose.spec import PoseSpec
 
 if TYPE_CHECKING:
     import torch
-    from typing_extensions import Self
 
 __all__ = ["TorchRunner"]
 
 
-class TorchRunner:
+class TorchRunner(Closing):
     """A module in evaluation mode on one device, in FP32 with TF32 off.
 
     Args:
@@ -60,17 +59,3 @@ class TorchRunner:
             "device": self.device,
             "threads": torch.get_num_threads(),
         }
-
-    def close(self) -> None:
-        """Nothing to free beyond the module itself."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -6,16 +6,12 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from edgepose.closing import Closing
 from edgepose.errors import OutputError
 from edgepose.poses import Frame, Poses, UInt8
 from edgepose.spec import KeypointSet
 from edgepose.stream.draw import DrawStyle, draw_poses
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Result", "Sink", "check_writable"]
 
@@ -42,7 +38,7 @@ class Result:
         return draw_poses(self.frame.image, self.poses, self.keypoints, self.style)
 
 
-class Sink:
+class Sink(Closing):
     """Takes results one by one.
 
     A context manager: leaving it keeps what was written, whatever ended the run.
@@ -60,20 +56,6 @@ class Sink:
             OutputError: It cannot be written.
         """
         raise NotImplementedError
-
-    def close(self) -> None:
-        """Finish the file. May be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def check_writable(folder: Path) -> None:

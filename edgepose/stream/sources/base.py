@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from edgepose.closing import Closing
 from edgepose.poses import Frame
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 __all__ = ["Source", "Warn"]
 
 Warn = Callable[[str], None]
 
 
-class Source(ABC):
+class Source(Closing, ABC):
     """An iterator of frames that holds a file, a device or a connection.
 
     Use as a context manager. One pass only: a source is read once.
@@ -64,17 +60,3 @@ class Source(ABC):
         """Seconds since ``frame`` arrived; None where that has no meaning (files)."""
         del frame
         return None
-
-    def close(self) -> None:  # noqa: B027 - pictures hold nothing between frames
-        """Let go of file, device or connection. May be called twice."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
