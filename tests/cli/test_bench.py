@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,25 @@ def test_latency(artefact: Path, tmp_path: Path) -> None:
     table = run(artefact, "--batch", "2").stdout
     assert re.search(r"network\s+2\s", table)
     assert re.search(r"poses\s+2\s", table)
+
+
+def test_timing_needs_neither_torch_nor_onnx_nor_pycocotools(artefact: Path) -> None:
+    """On a device there are none; they are made impossible to import."""
+    code = f"""
+import sys
+for name in ('torch', 'onnx', 'onnxscript', 'pycocotools', 'matplotlib'):
+    sys.modules[name] = None
+from edgepose.bench import Schedule, latency
+latency.Schedule = lambda: Schedule(rounds=2, calls=1, pause_s=0, warmup=1)
+sys.argv = ['edgepose', 'bench', {str(artefact)!r}, '--json']
+from edgepose.cli import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["kind"] == "latency"
 
 
 @pytest.mark.parametrize(

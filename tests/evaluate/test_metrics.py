@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgepose.errors import MissingDependency
 from edgepose.evaluate import CocoKeypoints, GroundTruth, Predictions, coco_metrics
 from edgepose.spec import COCO_KEYPOINTS
 
@@ -141,6 +143,14 @@ def test_nothing_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     truth = people(2)
     coco_metrics(truth, Predictions(truth.image_ids, truth.keypoints[..., :2], np.ones(2)), SIGMAS)
     assert capsys.readouterr() == ("", "")
+
+
+def test_without_pycocotools_the_pip_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    truth = people(2)
+    given = Predictions(truth.image_ids, truth.keypoints[..., :2], np.ones(2))
+    with pytest.raises(MissingDependency, match=r'pip install "edgepose\[eval\]"'):
+        coco_metrics(truth, given, SIGMAS)
 
 
 def test_wrong_shapes_and_numbers_are_refused() -> None:

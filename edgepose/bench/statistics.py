@@ -1,0 +1,67 @@
+"""Percentiles of times, and ratios of paired times with their uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Ratio", "paired_ratio", "summary"]
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of times: below 1, the contender is faster.
+
+    Attributes:
+        value: Median over rounds of contender / baseline.
+        low: Lower end of the 95 % bootstrap interval.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def summary(milliseconds: npt.ArrayLike) -> dict[str, float]:
+    """p50, p90, p99, mean, min and max of all samples, rounded to a microsecond."""
+    values = np.asarray(milliseconds, np.float64).ravel()
+    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    figures = {
+        "p50": p50,
+        "p90": p90,
+        "p99": p99,
+        "mean": values.mean(),
+        "min": values.min(),
+        "max": values.max(),
+    }
+    return {name: round(float(value), 3) for name, value in figures.items()}
+
+
+def paired_ratio(
+    contender: npt.ArrayLike, baseline: npt.ArrayLike, draws: int = 4000, seed: int = 0
+) -> Ratio:
+    """Contender over baseline, from samples taken in the same rounds.
+
+    Each round gives one ratio of medians, so that a machine that slows down between rounds slows
+    both sides; the rounds are resampled for the interval (percentile bootstrap of the median).
+
+    Args:
+        contender: (rounds, calls) times.
+        baseline: (rounds, calls) times of the same rounds; the numbers of calls may differ.
+        draws: Bootstrap draws.
+        seed: Of the draws.
+
+    Raises:
+        ValueError: The numbers of rounds differ, or there are fewer than two.
+    """
+    above = np.median(np.asarray(contender, np.float64), axis=1)  # (rounds,)
+    below = np.median(np.asarray(baseline, np.float64), axis=1)
+    if above.shape != below.shape or len(above) < 2:
+        raise ValueError(f"{len(above)} and {len(below)} rounds cannot be paired")
+    ratios = above / below
+    picks = np.random.default_rng(seed).integers(0, len(ratios), (draws, len(ratios)))
+    low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
+    return Ratio(float(np.median(ratios)), float(low), float(high))
