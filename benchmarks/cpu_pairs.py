@@ -3,7 +3,8 @@
 Three questions:
 
 runtime   How long does the exported ONNX take in onnxruntime, against the module in PyTorch?
-edge      How long does mitpose-lite take against mitpose-lite-ref, both as exported?
+edge      How long does mitpose-lite take as exported, against mitpose-lite-ref traced as it is
+          written (no rewrites), and against mitpose-lite-ref with the exact rewrites?
 overhead  How long does the way from image and 8 boxes to poses take, against the bare network?
 
     python benchmarks/cpu_pairs.py [--only edge] [--rounds 20] [--threads 2] [--json]
@@ -45,13 +46,15 @@ from edgepose.bench import (
 from edgepose.bench.report import pairs_table
 from edgepose.errors import EdgeposeError
 from edgepose.estimator import Estimator
-from edgepose.export import export_module, sample_photos
+from edgepose.export import REWRITES, export_module, sample_photos
 from edgepose.models import build, spec_for
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.torch import TorchRunner
 
 LITE, SMALL = "mitpose-lite", "mitpose-lite@128x96"
 REFERENCE, MGIL = "mitpose-lite-ref", "mgil-w32-32"
+# onnxruntime on a graph that no rewrite has touched.
+LITERAL = "onnxruntime literal"
 GROUPS = ("runtime", "edge", "overhead")
 # What the project promises; the other ratios are for information.
 OVERHEAD_LIMIT = 1.15
@@ -88,12 +91,13 @@ def questions(group: str) -> list[tuple[str, Side, Side, float | None]]:
     if group == "edge":
         return [
             (
-                f"x{batch}: {LITE} / {REFERENCE}",
+                f"x{batch}: {LITE} / {REFERENCE}, {words}",
                 Side(LITE, "onnxruntime", "network", batch),
-                Side(REFERENCE, "onnxruntime", "network", batch),
+                Side(REFERENCE, runtime, "network", batch),
                 None,
             )
             for batch in (1, 8)
+            for runtime, words in ((LITERAL, "literal"), ("onnxruntime", "rewritten"))
         ]
     return [
         (
@@ -133,8 +137,9 @@ class Workshop:
     def _estimator(self, model: str, runtime: str) -> Estimator:
         if runtime == "torch":
             return Estimator(TorchRunner(self.module(model), spec_for(model)))
-        path = self.folder / f"{model}.onnx"
-        export_module(self.module(model), spec_for(model), path, sample_photos())
+        path = self.folder / f"{model} {runtime}.onnx"
+        rewrites = () if runtime == LITERAL else REWRITES
+        export_module(self.module(model), spec_for(model), path, sample_photos(), rewrites=rewrites)
         return Estimator(OnnxRunner(path, threads=self.threads))
 
 

@@ -110,9 +110,22 @@ class OutputError(EdgeposeError):
 
 
 class ParityError(EdgeposeError):
-    """An artefact does not compute the poses of the model it was made from."""
+    """An artefact does not compute the poses of the model it was made from.
+
+    Args:
+        what: As for the base.
+        why: As for the base.
+        hint: As for the base.
+        parity: The comparison that failed, where there was one.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, what: str, why: str | None = None, hint: str | None = None, *, parity: Any = None
+    ) -> None:
+        self.parity = parity
+        super().__init__(what, why, hint)
 
 
 class MissingDependency(EdgeposeError):

@@ -36,7 +36,7 @@ def test_a_damaged_folder_says_which(small_zoo: Path) -> None:
 
 def test_every_shipped_file_is_there_and_has_its_digest() -> None:
     shipped = zoo.entries()
-    assert {e.model for e in shipped} >= {"mitpose-lite", "mgil-w32-32"}
+    assert "mitpose-lite" in {e.model for e in shipped}
     for entry in shipped:
         assert entry.card.is_file()
         assert zoo.sha256_of(entry.weights) == entry.figures["weights_sha256"]

@@ -1,0 +1,61 @@
+"""Exact rewrites: what changes between a trained module and its artefact, each with its proof.
+
+Every rewrite takes modules to modules that compute the same (the tests hold each to 1e-12 of the
+largest output in FP64, so that only rounding differs in FP32) in less time. They run on a copy: the
+model itself stays as it was trained.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from edgepose.export.rewrites._base import Rewrite
+from edgepose.export.rewrites.attention import ATTENTION
+from edgepose.export.rewrites.batchnorm import BATCHNORM
+from edgepose.export.rewrites.gelu import GELU
+from edgepose.export.rewrites.grn import GRN_SCALE
+from edgepose.export.rewrites.local import LOCAL
+from edgepose.export.rewrites.scconv import SCCONV
+
+__all__ = ["REWRITES", "Applied", "Rewrite", "rewritten"]
+
+# In this order: the first two look for blocks as the model builds them, the others replace blocks.
+REWRITES: tuple[Rewrite, ...] = (BATCHNORM, GRN_SCALE, LOCAL, ATTENTION, SCCONV, GELU)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A rewrite that found something to do.
+
+    Attributes:
+        name: Its name.
+        effect: What it does.
+        places: In how many places.
+    """
+
+    name: str
+    effect: str
+    places: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self)
+
+
+def rewritten(
+    module: nn.Module, rewrites: Sequence[Rewrite] = REWRITES
+) -> tuple[nn.Module, tuple[Applied, ...]]:
+    """A rewritten copy of a module, in evaluation mode, and what was done to it.
+
+    Args:
+        module: Stays as it is.
+        rewrites: Those to try, in this order.
+    """
+    changed = copy.deepcopy(module).eval()
+    counts = [(rewrite, rewrite.apply(changed)) for rewrite in rewrites]
+    return changed, tuple(Applied(r.name, r.effect, n) for r, n in counts if n)

@@ -1,0 +1,52 @@
+"""What a rewrite is, and the two helpers that all of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+__all__ = ["Rewrite", "pointwise", "replace_modules"]
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A change of a module that leaves what it computes as it was, to rounding.
+
+    Attributes:
+        name: Short name, for logs and for choosing.
+        effect: What it does, in one line.
+        apply: Changes a module in evaluation mode in place; returns in how many places.
+    """
+
+    name: str
+    effect: str
+    apply: Callable[[nn.Module], int]
+
+
+def replace_modules(root: nn.Module, kind: type[Kind], make: Callable[[Kind], nn.Module]) -> int:
+    """Put ``make(child)`` in the place of every descendant of exactly that class.
+
+    Returns:
+        How many were replaced.
+    """
+    places = [
+        (parent, name, child)
+        for parent in root.modules()
+        for name, child in parent.named_children()
+        if type(child) is kind
+    ]
+    for parent, name, child in places:
+        setattr(parent, name, make(child))
+    return len(places)
+
+
+def pointwise(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A 1x1 convolution of that weight (Cout, Cin, 1, 1) and bias (Cout,)."""
+    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 1).to(weight.dtype)
+    layer.load_state_dict({"weight": weight, "bias": bias})
+    return layer.eval()
