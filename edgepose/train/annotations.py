@@ -130,9 +130,7 @@ def guard_holdout(sets: list[PersonSet], holdout: frozenset[str]) -> None:
             )
 
 
-def split_fold(
-    records: tuple[Record, ...], share: float, seed: int
-) -> tuple[list[int], list[int]]:
+def split_fold(records: tuple[Record, ...], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices to train on and to validate on, split by photo.
 
     All persons of a photo fall on one side. Which side depends only on the photo's name and the

@@ -47,6 +47,4 @@ class TrainingLog:
             with self.path.open("a") as handle:
                 handle.write(json.dumps(entry) + "\n")
         except OSError as error:
-            raise OutputError(
-                f"cannot write {self.path}", error.strerror or str(error)
-            ) from error
+            raise OutputError(f"cannot write {self.path}", error.strerror or str(error)) from error

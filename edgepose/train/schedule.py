@@ -9,9 +9,7 @@ from edgepose.train.recipe import Recipe, Stage
 __all__ = ["progress", "rate_factor", "stage_index"]
 
 
-def progress(
-    recipe: Recipe, *, step: int, steps_per_epoch: float, elapsed_s: float
-) -> float:
+def progress(recipe: Recipe, *, step: int, steps_per_epoch: float, elapsed_s: float) -> float:
     """Share of the budget that is used, 0..1 and beyond.
 
     An epoch budget counts steps, so that it is the same on every machine; a time budget counts

@@ -87,9 +87,7 @@ def heatmap_targets(
     return along_y[..., :, None] * along_x[..., None, :]
 
 
-def heatmap_loss(
-    maps: Tensor, targets: Tensor, weights: Tensor, settings: LossSettings
-) -> Tensor:
+def heatmap_loss(maps: Tensor, targets: Tensor, weights: Tensor, settings: LossSettings) -> Tensor:
     """Divergence of the spatial softmaxes plus squared error; see the module's text.
 
     Args:

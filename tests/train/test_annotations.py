@@ -179,5 +179,3 @@ def test_fold_is_split_by_photo_and_stays_when_data_is_added():
     assert {sources[i - 1] for i in more if i} == {sources[i] for i in held}
     assert split_fold(people(sources), 0.1, seed=4)[1] != held
     assert split_fold(people(sources), 0, seed=3) == (list(range(3000)), [])
-
-

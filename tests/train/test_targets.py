@@ -98,9 +98,7 @@ def test_joints_of_weight_nothing_have_no_say(kind):
     if kind == "simcc":
         shapes = {"simcc_x": (2, 3, 96), "simcc_y": (2, 3, 128)}
     generator = torch.Generator().manual_seed(0)
-    outputs = {
-        k: torch.randn(s, generator=generator).requires_grad_() for k, s in shapes.items()
-    }
+    outputs = {k: torch.randn(s, generator=generator).requires_grad_() for k, s in shapes.items()}
     joints = places(2, (64, 48), margin=4)
     weights = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
     loss = pose_loss(outputs, joints, weights, spec, SETTINGS)
