@@ -68,9 +68,9 @@ class ParityLimits:
     decided_share: float
 
 
-# Rounding of FP32 through a hundred layers is 1e-6 of an output's range (measured: 4e-7 to 5e-6),
-# which moves a peak by 1e-4 px. These limits leave it a factor of ten to a hundred, and are still
-# far below anything that could be seen or would move an AP by 0.01.
+# Rounding of FP32 through a hundred layers is 1e-6 of an output's range (1e-5 at the 99th
+# percentile where SRU has its threshold), which moves a peak by 1e-4 to 1e-3 px. These limits leave
+# a factor of a hundred, and are still far below what could be seen or would move an AP by 0.01.
 FP32 = ParityLimits(
     median_px=0.01,
     p99_px=0.1,

@@ -52,7 +52,7 @@ def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch, overhead: float, fo
 
 def test_every_question_names_models_and_sides_that_exist(script: ModuleType) -> None:
     asked = [question for group in script.GROUPS for question in script.questions(group)]
-    assert len(asked) == 4 + 2 + 3
+    assert len(asked) == 4 + 4 + 3
     for _, above, below, _ in asked:
         assert above != below
         assert above.batch == below.batch

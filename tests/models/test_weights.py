@@ -27,13 +27,16 @@ def save(module: nn.Module, path: Path, **options: object) -> Path:
 
 
 def test_round_trip_in_full(lite: nn.Module, tmp_path: Path) -> None:
-    path = save(lite, tmp_path / "new" / "lite.safetensors", trained_on="three photos")
+    path = save(
+        lite, tmp_path / "new" / "lite.safetensors", trained_on="three photos", holdout_only=True
+    )
     other = build("mitpose-lite@32x32")
     assert weights_digest(other) != weights_digest(lite)
     assert load_weights(other, path) == {
         "model": "mitpose-lite",
         "input_size": "32x32",
         "trained_on": "three photos",
+        "holdout_only": "true",
     }
     for name, tensor in lite.state_dict().items():
         assert torch.equal(other.state_dict()[name], tensor), name
