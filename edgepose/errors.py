@@ -140,12 +140,13 @@ class DeviceError(EdgeposeError):
     exit_code = 4
 
 
-def require(module: str, extra: str) -> Any:
-    """Import an optional module, or say which extra brings it.
+def require(module: str, extra: str | None) -> Any:
+    """Import an optional module, or say what brings it.
 
     Args:
         module: Dotted name to import.
-        extra: Name of the extra in pyproject.toml that installs it.
+        extra: Name of the extra in pyproject.toml that installs it; None where the plain install
+            should have.
 
     Returns:
         The imported module.
@@ -156,9 +157,10 @@ def require(module: str, extra: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        missing = error.name or module
+        missing = (error.name or module).partition(".")[0]
+        origin = f"it comes with the '{extra}' extra" if extra else "it belongs to every install"
         raise MissingDependency(
-            f"this needs the package '{missing.partition('.')[0]}'",
-            f"it comes with the '{extra}' extra, which is not installed ({error})",
-            f'pip install "edgepose[{extra}]"',
+            f"this needs the package '{missing}'",
+            f"{origin}, and cannot be imported ({error})",
+            f'pip install "edgepose[{extra}]"' if extra else f"pip install {missing}",
         ) from error

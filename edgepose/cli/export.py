@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -64,6 +65,9 @@ def export(
             "it is an ONNX file already; this verb makes one from a model's name",
             f"edgepose run {model} --source PHOTO, or edgepose bench {model}",
         )
+    # Read when torch loads. Its idle threads would otherwise spin, and where other programs want
+    # the same cores that makes the comparison twenty times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in _NEEDED:
         require(module, "export")
     from edgepose.export import export_model

@@ -77,7 +77,7 @@ class OnnxRunner(Closing):
 
 def open_session(path: Path, device: str, threads: int | None) -> Any:
     """An onnxruntime session on exactly that device. Raises as :class:`OnnxRunner` does."""
-    ort = require("onnxruntime", "gpu" if device == "cuda" else "dev")
+    ort = require("onnxruntime", "gpu" if device == "cuda" else None)
     if device not in _PROVIDERS:
         raise DeviceError(f"unknown device '{device}'", f"known are {', '.join(_PROVIDERS)}")
     provider = _PROVIDERS[device]

@@ -33,6 +33,8 @@ class Checkpoint:
         averaged_updates: Updates it has had.
         optimiser: Its state_dict.
         random_state: torch's CPU generator state (dropout and the like).
+        trained_on: What the weights have seen, with what they began with; empty in old files.
+        holdout_only: Whether they may only be measured on the edgepose hold-out.
     """
 
     model: str
@@ -46,6 +48,8 @@ class Checkpoint:
     averaged_updates: int
     optimiser: dict[str, Any]
     random_state: torch.Tensor
+    trained_on: str = ""
+    holdout_only: bool = False
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

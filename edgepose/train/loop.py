@@ -160,10 +160,18 @@ class Trainer:
         self.ema.updates = saved.averaged_updates
         self.optimiser.load_state_dict(saved.optimiser)
         torch.set_rng_state(saved.random_state)
+        self._trained_on = saved.trained_on or self._trained_on
+        self._holdout_only |= saved.holdout_only
 
     def start_from(self, weights: Path) -> None:
-        """Begin with the weights of a file (position tables are resampled)."""
-        load_weights(self.module, weights)
+        """Begin with the weights of a file (position tables are resampled).
+
+        What they were trained on, and whether only the hold-out may measure them, passes on.
+        """
+        earlier = load_weights(self.module, weights)
+        if earlier.get("trained_on"):
+            self._trained_on += f"; begun with weights trained on {earlier['trained_on']}"
+        self._holdout_only |= earlier.get("holdout_only") == "true"
         self.ema = Ema(self.module, self._recipe.ema)
 
     def run(self, max_steps: int | None = None) -> Outcome:
@@ -400,6 +408,8 @@ class Trainer:
                 averaged_updates=self.ema.updates,
                 optimiser=self.optimiser.state_dict(),
                 random_state=torch.get_rng_state(),
+                trained_on=self._trained_on,
+                holdout_only=self._holdout_only,
             ),
             self._out / "checkpoint.pt",
         )

@@ -220,6 +220,19 @@ def test_starts_from_weights(make_trainer, tmp_path):
     assert torch.equal(fresh.ema.module.head.weight, reference.head.weight)
 
 
+def test_what_weights_have_seen_passes_on_to_their_children(make_trainer, tmp_path):
+    make_trainer(RECIPE, trained_on="dots", holdout_only=True).run(max_steps=2)
+    child = make_trainer(RECIPE, out=tmp_path / "child", trained_on="stripes")
+    child.start_from(tmp_path / "run" / "tiny.safetensors")
+    child.run(max_steps=1)
+    resumed = make_trainer(RECIPE, out=tmp_path / "child", trained_on="stripes")
+    resumed.resume()
+    resumed.run(max_steps=2)
+    facts = load_weights(TinyNet(), tmp_path / "child" / "tiny.safetensors")
+    assert facts["trained_on"] == "stripes; begun with weights trained on dots"
+    assert facts["holdout_only"] == "true"
+
+
 def test_divergence_ends_the_run_with_advice(make_trainer):
     trainer = make_trainer(RECIPE)
     with torch.no_grad():
