@@ -159,3 +159,8 @@ def test_a_size_that_does_not_fit_is_refused(
 def test_no_keypoints_is_refused() -> None:
     with pytest.raises(InputError, match="0 keypoints"):
         build("mitpose-lite", num_keypoints=0)
+
+
+@pytest.mark.parametrize(("size", "kernel"), [("256x192", 11), ("128x96", 7), ("64x48", 5)])
+def test_the_blur_of_dark_follows_the_map(size: str, kernel: int) -> None:
+    assert spec_for(f"mitpose-lite@{size}").decoder.blur_kernel == kernel
