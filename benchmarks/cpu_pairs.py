@@ -106,7 +106,11 @@ def questions(group: str) -> list[tuple[str, Side, Side, float | None]]:
             Side(model, "onnxruntime", "network", 8),
             limit,
         )
-        for model, limit in ((LITE, OVERHEAD_LIMIT), (SMALL, OVERHEAD_LIMIT), (MGIL, None))
+        for model, limit in (
+            (LITE, OVERHEAD_LIMIT),
+            (SMALL, OVERHEAD_LIMIT),
+            (MGIL, OVERHEAD_LIMIT),
+        )
     ]
 
 

@@ -52,16 +52,25 @@ def decode(outputs: Outputs, spec: PoseSpec) -> tuple[Float32, Float32]:
         (N, K, 2) float32 x and y in crop pixels, and (N, K) float32 scores in 0..1.
 
     Raises:
-        GraphError: An output that the spec promises is not there.
+        GraphError: An output that the spec promises is not there, or holds NaN.
     """
     if spec.output == "heatmap":
-        return _decode_heatmaps(_take(outputs, "heatmaps"), spec)
-    if spec.output == "simcc":
-        return _decode_simcc(_take(outputs, "simcc_x"), _take(outputs, "simcc_y"), spec)
-    return (
-        _take(outputs, "keypoints").astype(np.float32),
-        _take(outputs, "scores").astype(np.float32),
-    )
+        keypoints, scores = _decode_heatmaps(_take(outputs, "heatmaps"), spec)
+    elif spec.output == "simcc":
+        keypoints, scores = _decode_simcc(
+            _take(outputs, "simcc_x"), _take(outputs, "simcc_y"), spec
+        )
+    else:
+        keypoints = _take(outputs, "keypoints").astype(np.float32)
+        scores = _take(outputs, "scores").astype(np.float32)
+    # A maximum over NaN is NaN, so that the scores tell of any NaN before them.
+    if not (np.isfinite(scores).all() and np.isfinite(keypoints).all()):
+        raise GraphError(
+            f"the outputs of {spec.model} hold NaN or infinity",
+            "its weights are broken, or its precision overflows",
+            "export it again in FP32",
+        )
+    return keypoints, scores
 
 
 def flip_outputs(outputs: Outputs, spec: PoseSpec) -> dict[str, npt.NDArray[Any]]:

@@ -45,14 +45,20 @@ def read_image(path: str | Path, *, upright: bool = True) -> UInt8:
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
     if not upright:
         flags |= cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:  # a header that claims more pixels than OpenCV takes
+        raise ImageError(f"cannot read {path}", str(error).strip()) from error
     if image is None:
         raise ImageError(
             f"cannot read {path}",
             "it is not a picture that OpenCV knows, or it is damaged",
             f"use one of {', '.join(sorted(IMAGE_SUFFIXES))}",
         )
-    return check_image(image)
+    try:
+        return check_image(image)
+    except ImageError as error:
+        raise ImageError(f"cannot read {path}", str(error)) from error
 
 
 def write_image(path: str | Path, image: UInt8) -> None:

@@ -7,11 +7,14 @@ import re
 __all__ = ["redact"]
 
 # The second form is a password with an unescaped slash, which people do type. It also catches
-# http://host:80/name@2x.jpg: better a host too few than a password too many.
-_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)(?:[^/\s]*|[^/\s:]*:\S*)@")
-_SECRET_QUERY = re.compile(
-    r"(?P<key>[?&;](?:user(?:name)?|usr|pass(?:word|wd)?|pwd|token|auth|key|secret|sig(?:nature)?)=)"
-    r"[^&;\s]*",
+# http://host:80/name@2x.jpg: better a host too few than a password too many. One slash is a typo
+# that error messages would otherwise repeat.
+_USERINFO = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]+:/{1,2})(?:[^/\s]*|[^/\s:]*:\S*)@")
+# Cameras take credentials as query values, as path pieces and joined by underscores.
+_SECRET_VALUE = re.compile(
+    r"(?P<key>(?<=[?&;/_])"
+    r"(?:[\w-]*(?:user|usr|login|pass|pwd|token|auth|secret)[\w-]*|[\w-]*(?:key|sig|signature))=)"
+    r"(?:(?!_[a-zA-Z]+=)[^&;\s])*",
     re.IGNORECASE,
 )
 
@@ -23,4 +26,4 @@ def redact(text: str) -> str:
     'rtsp://***@cam.local/live?token=***&x=1'
     """
     text = _USERINFO.sub(r"\g<scheme>***@", text)
-    return _SECRET_QUERY.sub(r"\g<key>***", text)
+    return _SECRET_VALUE.sub(r"\g<key>***", text)

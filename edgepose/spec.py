@@ -302,19 +302,19 @@ class PoseSpec:
     @classmethod
     def from_dict(cls, data: Any) -> PoseSpec:
         """Build a spec from plain JSON types, checking every field. See :meth:`from_json`."""
-        values = _checked(cls, data)
-        for name, kind in (("decoder", DecoderSpec), ("keypoints", KeypointSet)):
-            if name in values:
-                values[name] = kind(**_checked(kind, values[name]))
-        if "provenance" in values:
-            inner = _checked(Provenance, values["provenance"])
-            inner["measured"] = tuple(
-                Measurement(**_checked(Measurement, m)) for m in inner.get("measured", ())
-            )
-            values["provenance"] = Provenance(**inner)
         try:
+            values = _checked(cls, data)
+            for name, kind in (("decoder", DecoderSpec), ("keypoints", KeypointSet)):
+                if name in values:
+                    values[name] = kind(**_checked(kind, values[name]))
+            if "provenance" in values:
+                inner = _checked(Provenance, values["provenance"])
+                inner["measured"] = tuple(
+                    Measurement(**_checked(Measurement, m)) for m in inner.get("measured", ())
+                )
+                values["provenance"] = Provenance(**inner)
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:  # a value of another type than its field's
             raise SpecError("the spec is invalid", str(error)) from error
 
 

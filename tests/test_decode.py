@@ -270,3 +270,17 @@ def test_an_output_that_is_not_there_is_named(kind: str) -> None:
         decode({"logits": np.zeros((1, 17, 4, 4))}, spec)
     with pytest.raises(GraphError, match="has no output"):
         flip_outputs({"logits": np.zeros((1, 17, 4, 4))}, spec)
+
+
+@pytest.mark.parametrize("output", ["heatmap", "simcc"])
+def test_broken_outputs_are_refused_not_drawn(output: str) -> None:
+    if output == "heatmap":
+        spec = heatmap_spec()
+        outputs = {"heatmaps": np.zeros((1, 17, 16, 12), np.float32)}
+    else:
+        spec = heatmap_spec((32, 32), output="simcc", decoder=DecoderSpec(name="simcc"))
+        outputs = {name: np.zeros((1, 17, 64), np.float32) for name in ("simcc_x", "simcc_y")}
+    decode(outputs, spec)
+    next(iter(outputs.values()))[0, 3] = np.nan
+    with pytest.raises(GraphError, match="NaN"):
+        decode(outputs, spec)

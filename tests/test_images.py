@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -71,3 +73,14 @@ def test_samples_are_whole() -> None:
         height, width = sample.image.shape[:2]
         assert (sample.boxes[:, 2] <= width + 1).all()
         assert (sample.boxes[:, 3] <= height + 1).all()
+
+
+def test_a_header_that_claims_a_giant_picture(tmp_path: Path) -> None:
+    """60000 x 60000 pixels in 57 bytes: OpenCV itself raises."""
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk
+    png += struct.pack(">I", zlib.crc32(chunk)) + b"\0\0\0\0IEND\xaeB`\x82"
+    (tmp_path / "a.png").write_bytes(png)
+    with pytest.raises(ImageError, match=r"a\.png"):
+        read_image(tmp_path / "a.png")

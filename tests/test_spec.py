@@ -55,3 +55,22 @@ def test_coco_keypoints_mirror_left_and_right() -> None:
 def test_spec_is_frozen_and_hashable() -> None:
     spec = heatmap_spec()
     assert hash(spec) == hash(replace(spec))
+
+
+@pytest.mark.parametrize("value", [None, "x", 5, [1], {}, [[1, 2, 3]]])
+def test_a_value_of_another_type_is_a_spec_error_or_harmless(value: object) -> None:
+    """Whatever stands in a field, reading gives a spec or a SpecError, never another exception."""
+    data = heatmap_spec().to_dict()
+    outer = [({**data, name: value}) for name in data]
+    inner = [
+        {**data, part: {**data[part], name: value}}
+        for part in ("decoder", "keypoints", "provenance")
+        for name in data[part]
+    ]
+    refused = 0
+    for broken in outer + inner:
+        try:
+            PoseSpec.from_json(json.dumps(broken))
+        except SpecError:
+            refused += 1
+    assert refused > len(outer)

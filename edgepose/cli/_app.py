@@ -58,20 +58,30 @@ def main() -> None:
         app()
     except EdgeposeError as error:
         _fail(error)
-    except ModuleNotFoundError as error:
-        if error.name != "cv2":
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "cv2":
             raise
-        _fail(
-            MissingDependency(
-                "this needs OpenCV (module 'cv2')",
-                "on ARM boards it is left to the system, whose build has GStreamer and the camera "
-                "drivers",
-                'apt install python3-opencv, or pip install "edgepose[opencv]"',
-            )
-        )
+        _fail(_no_opencv(error))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def _no_opencv(error: ImportError) -> MissingDependency:
+    if isinstance(error, ModuleNotFoundError):
+        return MissingDependency(
+            "this needs OpenCV (module 'cv2')",
+            "on ARM boards it is left to the system, whose build has GStreamer and the camera "
+            "drivers",
+            'apt install python3-opencv, or pip install "edgepose[opencv]"',
+        )
+    # The wheel with windows needs libraries that a server or container may lack.
+    return MissingDependency(
+        "OpenCV is installed but cannot be loaded",
+        str(error),
+        "apt install libgl1 libglib2.0-0, or, without --show, "
+        "pip uninstall opencv-python && pip install opencv-python-headless",
+    )
 
 
 def _fail(error: EdgeposeError) -> None:

@@ -44,8 +44,7 @@ def bench(
         typer.Option(help="Folder whose first picture to time on, taken as one person."),
     ] = None,
     batch: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="People in one call; repeat it to time several. 1 and 8."),
+        str | None, typer.Option(help="People in one call, such as 1,8 (the default when timing).")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[
@@ -60,19 +59,22 @@ def bench(
     official OKS metrics with ground-truth boxes; weights that were trained on validation photos
     are measured on the edgepose hold-out alone.
     """
-    _check_usage(coco, flip, both, limit, images, batch)
+    batches = None if batch is None else _numbers(batch)
+    _check_usage(coco, flip, both, limit, images, batches)
     import edgepose
 
-    command = _command(artefact, coco, flip, limit, images, batch, device, threads)
+    command = _command(artefact, coco, flip, limit, images, batches, device, threads)
     estimators = {
         name: edgepose.load(name, device=device, threads=threads)
         for name in dict.fromkeys(artefact)
     }
     if coco is not None:
         flips = (False, True) if flip is None else (flip,)
-        records = _accuracy(estimators, coco, flips, limit, batch[0] if batch else None, command)
+        records = _accuracy(
+            estimators, coco, flips, limit, batches[0] if batches else None, command
+        )
     else:
-        records = _latency(estimators, images, tuple(batch or _BATCHES), command)
+        records = _latency(estimators, images, tuple(batches or _BATCHES), command)
     for estimator in estimators.values():
         estimator.close()
     if out is not None:
@@ -142,6 +144,17 @@ def _check_usage(
         raise typer.BadParameter("with --coco there is one --batch")
 
 
+def _numbers(text: str) -> list[int]:
+    """``1,8`` -> [1, 8]."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' is not numbers with commas, such as 1,8") from error
+    if min(numbers) < 1:
+        raise typer.BadParameter(f"'{text}' holds a batch of nobody")
+    return numbers
+
+
 def _command(
     artefacts: list[str],
     coco: Path | None,
@@ -160,8 +173,9 @@ def _command(
     for name, value in (("--limit", limit), ("--images", images), ("--threads", threads)):
         if value is not None:
             words += [name, str(value)]
-    for size in batch or (_BATCHES if coco is None else ()):
-        words += ["--batch", str(size)]
+    sizes = batch or (_BATCHES if coco is None else ())
+    if sizes:
+        words += ["--batch", ",".join(map(str, sizes))]
     return shlex.join([*words, "--device", device])
 
 

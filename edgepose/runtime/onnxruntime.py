@@ -34,8 +34,6 @@ class OnnxRunner(Closing):
         DeviceError: The device is not available in this onnxruntime.
     """
 
-    buckets: tuple[int, ...] | None = None
-
     def __init__(
         self,
         path: str | Path,
@@ -48,13 +46,21 @@ class OnnxRunner(Closing):
         self._session = open_session(self.path, device, threads)
         self.spec = spec or _embedded_spec(self._session, self.path)
         self._outputs = _output_names(self._session, self.spec, foreign=spec is not None)
-        self.max_batch = _check_graph(self._session, self.spec, self.path, self._outputs)
+        fixed = _check_graph(self._session, self.spec, self.path, self._outputs)
+        self.max_batch = fixed or 64
+        self.buckets: tuple[int, ...] | None = None if fixed is None else (fixed,)
         self._input = self._session.get_inputs()[0].name
         self._threads = threads
 
     def infer(self, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`edgepose.runtime.base.Runner`."""
-        values = self._session.run(list(self._outputs), {self._input: images})
+        try:
+            values = self._session.run(list(self._outputs), {self._input: images})
+        except Exception as error:  # onnxruntime's own classes share no base but Exception
+            raise GraphError(
+                f"{self.path.name} failed on a batch of {len(images)}",
+                str(error).strip().splitlines()[0],
+            ) from error
         return dict(zip(self._outputs.values(), values, strict=True))
 
     def describe(self) -> dict[str, Any]:
@@ -85,7 +91,8 @@ def open_session(path: Path, device: str, threads: int | None) -> Any:
         raise DeviceError(
             f"device '{device}' is not available",
             f"this onnxruntime {ort.__version__} offers {', '.join(ort.get_available_providers())}",
-            'pip install "edgepose[gpu]", or use --device cpu',
+            "pip uninstall -y onnxruntime && "
+            "pip install --force-reinstall --no-deps onnxruntime-gpu, or use --device cpu",
         )
     if not path.is_file():
         raise GraphError(f"there is no file {path}")
@@ -144,8 +151,8 @@ def _fits(actual: list[Any], expected: list[int | None]) -> bool:
     )
 
 
-def _check_graph(session: Any, spec: PoseSpec, path: Path, names: dict[str, str]) -> int:
-    """Hold the spec against the graph; returns the largest batch."""
+def _check_graph(session: Any, spec: PoseSpec, path: Path, names: dict[str, str]) -> int | None:
+    """Hold the spec against the graph; returns its batch if that is fixed."""
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise SpecError(f"{path} has {len(inputs)} inputs", "a pose graph takes one")
@@ -178,7 +185,7 @@ def _check_graph(session: Any, spec: PoseSpec, path: Path, names: dict[str, str]
                 f"output '{name}' is {actual}, the spec says "
                 f"{['any' if v is None else v for v in expected]}",
             )
-    return int(shape[0]) if isinstance(shape[0], int) else 64
+    return int(shape[0]) if isinstance(shape[0], int) else None
 
 
 def _expected_outputs(spec: PoseSpec) -> dict[str, list[int | None]]:

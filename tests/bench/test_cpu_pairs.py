@@ -59,7 +59,7 @@ def test_every_question_names_models_and_sides_that_exist(script: ModuleType) ->
         parse_name(above.model)
         parse_name(below.model)
     promised = {above.model for _, above, _, limit in asked if limit is not None}
-    assert promised == {"mitpose-lite", "mitpose-lite@128x96"}
+    assert promised == {"mitpose-lite", "mitpose-lite@128x96", "mgil-w32-32"}
 
 
 def test_the_verdict_decides_the_exit_code_and_the_record_holds_it(
@@ -70,7 +70,7 @@ def test_the_verdict_decides_the_exit_code_and_the_record_holds_it(
 ) -> None:
     assert run(script, monkeypatch, 1.1, tmp_path) == 0
     record = json.loads(capsys.readouterr().out)
-    assert [row["met"] for row in record["results"]] == [True, True, None]
+    assert [row["met"] for row in record["results"]] == [True, True, True]
     assert [row["ratio"] for row in record["results"]] == [1.1, 1.1, 1.1]
     (path,) = tmp_path.glob("*/cpu-pairs_*.json")
     assert read_record(path).to_dict() == record

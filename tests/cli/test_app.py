@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,15 @@ def test_missing_opencv_is_explained() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 4
     assert "python3-opencv" in done.stderr
+
+
+def test_opencv_without_its_libraries_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file', name='cv2')"
+    )
+    done = command(
+        "run", "mitpose-lite", "--source", "edgepose/samples", PYTHONPATH=f"{tmp_path}:."
+    )
+    assert done.returncode == 4
+    assert "libgl1" in done.stderr
+    assert "Traceback" not in done.stderr

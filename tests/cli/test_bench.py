@@ -96,7 +96,7 @@ def test_weights_that_saw_validation_photos(tmp_path: Path, folder: Path) -> Non
 @pytest.mark.usefixtures("quick")
 def test_latency(artefact: Path, tmp_path: Path) -> None:
     other = write_tiny_onnx(tmp_path / "other.onnx", heatmap_spec((96, 64)), size=(96, 64))
-    result = run(artefact, other, "--batch", "1", "--batch", "2", "--json", "--out", tmp_path / "r")
+    result = run(artefact, other, "--batch", "1,2", "--json", "--out", tmp_path / "r")
     records = json.loads(result.stdout)
     assert [len(r["results"]) for r in records] == [4, 4]
     assert len(list((tmp_path / "r").glob("*_latency_*.json"))) == 2
@@ -132,8 +132,9 @@ main()
         ("--limit", "3"),
         ("--coco", "c", "--both", "--flip"),
         ("--coco", "c", "--images", "i"),
-        ("--coco", "c", "--batch", "1", "--batch", "2"),
+        ("--coco", "c", "--batch", "1,2"),
         ("--batch", "0"),
+        ("--batch", "1;8"),
     ],
 )
 def test_wrong_usage(artefact: Path, words: tuple[str, ...]) -> None:

@@ -30,10 +30,21 @@ def test_load_gives_an_estimator(tmp_path: Path) -> None:
 
 
 def test_a_fixed_batch_is_respected(tmp_path: Path) -> None:
-    path = write_tiny_onnx(tmp_path / "a.onnx", heatmap_spec(), batch=1)
-    pose = edgepose.load(path)
-    assert pose.runner.max_batch == 1
-    assert len(pose(np.zeros((100, 80, 3), np.uint8), [[10, 10, 60, 90]] * 3)) == 3
+    image = np.random.default_rng(0).integers(0, 255, (100, 80, 3), np.uint8)
+    boxes = np.linspace([0, 0, 40, 50], [30, 40, 79, 99], 9)
+    free = edgepose.load(write_tiny_onnx(tmp_path / "free.onnx", heatmap_spec()))
+    for fixed in (1, 8):
+        pose = edgepose.load(write_tiny_onnx(tmp_path / "a.onnx", heatmap_spec(), batch=fixed))
+        assert pose.runner.max_batch == fixed
+        for people in (1, 3, 9):
+            found = pose(image, boxes[:people]).keypoints
+            np.testing.assert_allclose(found, free(image, boxes[:people]).keypoints, atol=1e-4)
+
+
+def test_a_failing_graph_says_so(tmp_path: Path) -> None:
+    runner = OnnxRunner(write_tiny_onnx(tmp_path / "a.onnx", heatmap_spec()))
+    with pytest.raises(GraphError, match="failed on a batch of 2"):
+        runner.infer(np.ones((2, 3, 64, 64), np.float32))
 
 
 def test_missing_corrupt_and_foreign_files(tmp_path: Path) -> None:
