@@ -7,7 +7,7 @@ import json as json_module
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,6 +114,12 @@ def run(
         frames = stack.enter_context(open_source(source, warn=lambda text: _say(console, text)))
         threshold = joint_threshold(pose.spec) if score_threshold is None else score_threshold
         pipeline = _pipeline(pose, frames, box_file, finder, threshold)
+        read = {
+            "the boxes": boxes,
+            "the detector": detector,
+            "the spec": Path(spec) if spec else None,
+        }
+        _check_outputs({"--save": save, "--jsonl": jsonl}, read, source, frames, pose)
         sinks = [stack.enter_context(s) for s in _sinks(frames, save, jsonl, show)]
         style = DrawStyle(joint_threshold=threshold, boxes=draw_boxes)
         total = min((n for n in (frames.length, max_frames) if n is not None), default=None)
@@ -178,6 +184,8 @@ def _pipeline(
     detector: Detector | None,
     threshold: float,
 ) -> Pipeline:
+    from functools import partial
+
     from edgepose.stream.pipeline import TopDown
     from edgepose.stream.region import RegionFollower, RegionSettings
     from edgepose.stream.sources.pictures import PictureSource
@@ -187,11 +195,32 @@ def _pipeline(
             box_file.check_covers(source.paths)
         else:
             box_file.check_indexed(source.name)
-        return TopDown(pose, box_file.boxes_in)
+        return TopDown(pose, partial(box_file.boxes_in, independent=source.independent))
     if detector is not None:
         return TopDown(pose, detector.boxes_in)
     settings = RegionSettings(joint_threshold=threshold)
     return RegionFollower(pose, settings, independent=source.independent)
+
+
+def _check_outputs(
+    outputs: Mapping[str, Path | None],
+    read: Mapping[str, Path | None],
+    text: str,
+    source: Source,
+    pose: Estimator,
+) -> None:
+    """Refuse to write over anything that is read. ``text`` is the source as it was typed."""
+    from edgepose.runtime.onnxruntime import OnnxRunner
+    from edgepose.stream.sinks import check_outputs
+    from edgepose.stream.sources.pictures import PictureSource
+
+    inputs = [(what, path) for what, path in read.items() if path is not None]
+    if isinstance(pose.runner, OnnxRunner):
+        inputs.append(("the artefact", pose.runner.path))  # a zoo name leads to a file as well
+    inputs.append(("the source itself", Path(text)))
+    if isinstance(source, PictureSource):
+        inputs += [("one of the source's pictures", path) for path in source.paths]
+    check_outputs({o: path for o, path in outputs.items() if path is not None}, inputs)
 
 
 def _sinks(source: Source, save: Path | None, jsonl: Path | None, show: bool) -> Iterator[Sink]:

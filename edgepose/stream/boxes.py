@@ -12,11 +12,16 @@ Five forms, told apart by their structure:
     COCO annotations: ``bbox`` is x, y, width, height; persons that are no crowd
 ``[{"image_id": …, "bbox": […], "score": …}, …]``
     COCO detections; ``image_id`` is the number in the picture's name, or the frame index
+
+A picture is looked up by path, by name, and by the number its name ends in (``000785.jpg``,
+``COCO_val2014_000000000785.jpg``); by its index only if there is no digit in its name. A video or
+stream is looked up by path, by name and by the frame's index: numbers in its name mean nothing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,13 +57,17 @@ class BoxFile:
     by_key: dict[str, tuple[Float32, Float32]] = field(default_factory=dict)
     everywhere: tuple[Float32, Float32] | None = None
 
-    def boxes_in(self, frame: Frame) -> tuple[Float32, Float32]:
+    def boxes_in(self, frame: Frame, *, independent: bool) -> tuple[Float32, Float32]:
         """Boxes (N, 4) x0 y0 x1 y1 and scores (N,) of a frame.
+
+        Args:
+            frame: The frame.
+            independent: It is a picture of its own, not one of a video or stream.
 
         Raises:
             BoxError: One of them lies outside the frame.
         """
-        found = self._lookup(frame.source, frame.index)
+        found = self._lookup(frame.source, frame.index, independent)
         if found is None:
             return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
         try:
@@ -73,14 +82,27 @@ class BoxFile:
         return found
 
     def check_covers(self, pictures: Iterable[Path]) -> None:
-        """Refuse a file that names none of the pictures that are about to be read.
+        """Refuse a file that names none of the pictures, or leaves open which of them it means.
 
         Raises:
             BoxError: With some of the names on both sides.
         """
         wanted = list(pictures)
-        if not any(self._lookup(str(path), index) for index, path in enumerate(wanted)):
+        if not any(self._lookup(str(path), index, True) for index, path in enumerate(wanted)):
             self._refuse("the pictures", f"the source has {', '.join(p.name for p in wanted[:3])}")
+        owners: dict[str, Path] = {}
+        for path in wanted:
+            number = _number(path)
+            named = {str(path), path.name} & self.by_key.keys()
+            if named or number is None or number not in self.by_key:
+                continue
+            other = owners.setdefault(number, path)
+            if other != path:
+                raise BoxError(
+                    f"{self.path} does not tell whose the boxes of {number} are",
+                    f"both {other} and {path} have that number",
+                    "name the pictures in it by their paths",
+                )
 
     def check_indexed(self, source: str) -> None:
         """Refuse a file that has no frame indices for a video or stream.
@@ -88,7 +110,8 @@ class BoxFile:
         Raises:
             BoxError: With some of the names in it.
         """
-        if not any(key.isdigit() for key in self.by_key) and not self._lookup(source, -1):
+        indexed = any(key.isdigit() for key in self.by_key)
+        if not indexed and self._lookup(source, -1, False) is None:
             self._refuse("the frames", f"frames of {source} are known by their index: 0, 1, …")
 
     def _refuse(self, what: str, wanted: str) -> None:
@@ -97,15 +120,27 @@ class BoxFile:
             f"{self.path} has boxes for none of {what}", f"it names {theirs}; {wanted}", _FORMS
         )
 
-    def _lookup(self, source: str, index: int) -> tuple[Float32, Float32] | None:
+    def _lookup(self, source: str, index: int, independent: bool) -> tuple[Float32, Float32] | None:
         if self.everywhere is not None:
             return self.everywhere
         path = Path(source)
         keys = [source, path.name]
-        if path.stem.isdigit():
-            keys.append(str(int(path.stem)))
-        keys.append(str(index))
+        if not independent:
+            # rtsp://camera/2 is called "2"; the entry "2" is that of frame 2.
+            keys = [key for key in keys if not key.isdigit()] + [str(index)]
+        elif re.search(r"\d", path.stem):
+            # Not the index: who is not in the list of numbers has no boxes, not another's.
+            number = _number(path)
+            keys += [] if number is None else [number]
+        else:
+            keys.append(str(index))
         return next((self.by_key[key] for key in keys if key in self.by_key), None)
+
+
+def _number(picture: Path) -> str | None:
+    """The number that a picture's name ends in, without leading zeros."""
+    found = re.search(r"[0-9]+$", picture.stem)
+    return str(int(found[0])) if found else None
 
 
 def load_boxes(path: str | Path) -> BoxFile:

@@ -256,6 +256,70 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(
         assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("option", ["--jsonl", "--save"])
+@pytest.mark.parametrize("name", ["v.mp4", "boxes.json", "model.onnx"])
+def test_nothing_that_is_read_is_written_over(
+    option: str, name: str, run: Command, model: Path, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "v.mp4")
+    boxes = tmp_path / "boxes.json"
+    boxes.write_text("[[10, 30, 110, 80]]")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    done = run(model, "-s", video, "--boxes", boxes, option, tmp_path / name)
+    assert done.code == 1
+    assert f"cannot write {tmp_path / name}: that is the " in done.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_no_picture_of_a_folder_and_no_other_output_is_written_over(
+    run: Command, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    photo = write_picture(tmp_path / "in/1.png")
+    before = photo.read_bytes()
+    done = run(model, "-s", tmp_path / "in", "--jsonl", photo)
+    assert done.code == 1
+    assert "one of the source's pictures" in done.err
+    done = run(model, "-s", photo, "--save", tmp_path / "o.png", "--jsonl", tmp_path / "o.png")
+    assert done.code == 1
+    assert "where --save writes already" in done.err
+    assert photo.read_bytes() == before
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_a_recursive_glob_does_not_overwrite_its_subfolder(
+    run: Command, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shots/sub").mkdir(parents=True)
+    write_picture(tmp_path / "shots/a.png", 1)
+    inner = write_picture(tmp_path / "shots/sub/a.png", 2)
+    before = inner.read_bytes()
+    done = run(model, "-s", tmp_path / "shots/**/*.png", "--save", tmp_path / "shots/sub")
+    assert done.code == 1
+    assert "the originals lie there" in done.err
+    assert inner.read_bytes() == before
+
+
+def test_the_number_of_a_video_is_no_frame_index(run: Command, model: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "1.mp4", frames=4)
+    boxes, jsonl = tmp_path / "boxes.json", tmp_path / "out.jsonl"
+    boxes.write_text(json.dumps({"1": [[10, 30, 110, 80]]}))
+    assert run(model, "-s", video, "--boxes", boxes, "--jsonl", jsonl).code == 0
+    assert [len(x["persons"]) for x in lines(jsonl)] == [0, 1, 0, 0]
+
+
+def test_a_folder_with_pictures_that_have_no_detections(
+    run: Command, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in (1, 5, 7):
+        write_picture(tmp_path / "in" / f"{number:012d}.png")
+    boxes, jsonl = tmp_path / "boxes.json", tmp_path / "out.jsonl"
+    boxes.write_text(json.dumps([{"image_id": 1, "bbox": [10, 30, 100, 50]}]))
+    assert run(model, "-s", tmp_path / "in", "--boxes", boxes, "--jsonl", jsonl).code == 0
+    assert [len(x["persons"]) for x in lines(jsonl)] == [1, 0, 0]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk(run: Command, model: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "v.mp4")

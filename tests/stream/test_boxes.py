@@ -20,7 +20,8 @@ def stored(tmp_path: Path, data: Any) -> BoxFile:
 
 
 def lists(file: BoxFile, number: int = 0, source: str = "shots/a.jpg") -> tuple[list, list]:
-    boxes, scores = file.boxes_in(frame(number, source=source))
+    pictures = source.endswith(".jpg")
+    boxes, scores = file.boxes_in(frame(number, source=source), independent=pictures)
     assert boxes.shape == (len(scores), 4)
     assert boxes.dtype == scores.dtype == np.float32
     return boxes.tolist(), scores.tolist()
@@ -80,13 +81,41 @@ def test_coco_detections_by_picture_number_or_frame(tmp_path: Path) -> None:
     assert lists(file, 0, "v.mp4") == ([], [])
 
 
+@pytest.mark.parametrize("source", ["1.mp4", "in/001.mp4", "rtsp://cam/1", "rtsp://cam/001", "1"])
+def test_a_number_in_the_name_of_a_video_means_nothing(source: str, tmp_path: Path) -> None:
+    file = stored(tmp_path, {"1": [A], "2": [B]})
+    found = [lists(file, number, source)[0] for number in range(4)]
+    assert found == [[], [A], [B], []]
+
+
+def test_a_picture_without_detections_does_not_get_those_of_another(tmp_path: Path) -> None:
+    file = stored(tmp_path, [{"image_id": 2, "bbox": [10, 20, 40, 70]}])
+    names = ("000000000139.jpg", "img5.jpg", "2nd.jpg", "000000000002.jpg")
+    found = [lists(file, 2, f"val/{name}")[0] for name in names]
+    assert found == [[], [], [], [A]]
+    assert lists(file, 2, "val/third.jpg") == ([A], [1])  # no number: by its index
+
+
+def test_the_number_at_the_end_of_a_picture_name(tmp_path: Path) -> None:
+    file = stored(tmp_path, [{"image_id": 785, "bbox": [10, 20, 40, 70]}])
+    assert lists(file, source="COCO_val2014_000000000785.jpg") == ([A], [1])
+
+
+def test_pictures_that_share_a_number_are_refused(tmp_path: Path) -> None:
+    pictures = [Path("a/cam1_7.jpg"), Path("a/cam2_007.jpg")]
+    with pytest.raises(BoxError, match=r"boxes of 7.*\n?.*cam1_7\.jpg and a/cam2_007\.jpg"):
+        stored(tmp_path, {"7": [A]}).check_covers(pictures)
+    stored(tmp_path, {"7": [A], "cam1_7.jpg": [B]}).check_covers(pictures)
+    stored(tmp_path, {"cam1_7.jpg": [B]}).check_covers(pictures)
+
+
 def test_the_packaged_samples_have_this_form() -> None:
     folder = Path(edgepose.samples.__file__).parent
     pictures = sorted(folder.glob("*.jpg"))
     file = load_boxes(folder / "boxes.json")
     file.check_covers(pictures)
     for picture in pictures:
-        assert len(file.boxes_in(frame(0, (640, 640), str(picture)))[0]) > 0
+        assert len(file.boxes_in(frame(0, (640, 640), str(picture)), independent=True)[0]) > 0
 
 
 @pytest.mark.parametrize(
@@ -121,7 +150,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_a_box_outside_the_frame_names_the_frame(tmp_path: Path) -> None:
     file = stored(tmp_path, {"3": [A, [500, 0, 600, 50]]})
     with pytest.raises(BoxError, match=r"v\.mp4, frame 3.*\n?.*box 1.*outside the 160x120 image"):
-        file.boxes_in(frame(3, source="v.mp4"))
+        file.boxes_in(frame(3, source="v.mp4"), independent=False)
 
 
 def test_a_file_about_other_pictures_is_refused(tmp_path: Path) -> None:
@@ -131,6 +160,8 @@ def test_a_file_about_other_pictures_is_refused(tmp_path: Path) -> None:
     file.check_covers([Path("a.jpg"), Path("x.jpg")])
     with pytest.raises(BoxError, match=r"known by their index"):
         file.check_indexed("v.mp4")
+    with pytest.raises(BoxError, match=r"known by their index"):
+        stored(tmp_path, {"cam.jpg": [A]}).check_indexed("rtsp://host/2")
     for good in ([A], {"7": [A]}, {"v.mp4": [A]}):
         stored(tmp_path, good).check_indexed("v.mp4")
     stored(tmp_path, [A]).check_covers([Path("a.jpg")])

@@ -7,6 +7,7 @@ from pathlib import Path
 from edgepose.errors import OutputError
 from edgepose.images import IMAGE_SUFFIXES
 from edgepose.stream.sinks.base import Sink
+from edgepose.stream.sinks.overwriting import check_outputs
 from edgepose.stream.sinks.pictures import FolderSink, PictureSink
 from edgepose.stream.sinks.video import VIDEO_CODECS, VideoSink
 from edgepose.stream.sources.base import Source
@@ -30,7 +31,8 @@ def open_save(target: str | Path, source: Source) -> Sink:
     path = Path(target)
     suffix = path.suffix.lower()
     originals = source.paths if isinstance(source, PictureSource) else []
-    _refuse_overwriting(path, originals or [Path(source.name)])
+    inputs = originals or [Path(source.name)]
+    check_outputs({"--save": path}, [("the source itself", original) for original in inputs])
     if not path.is_dir() and suffix in VIDEO_CODECS:
         if originals:
             raise OutputError(
@@ -54,10 +56,3 @@ def open_save(target: str | Path, source: Source) -> Sink:
             f"use {', '.join(sorted(IMAGE_SUFFIXES | VIDEO_CODECS.keys()))}, or a folder",
         )
     return FolderSink(path, originals)
-
-
-def _refuse_overwriting(path: Path, originals: list[Path]) -> None:
-    if any(original.exists() and path.resolve() == original.resolve() for original in originals):
-        raise OutputError(
-            f"cannot save to {path}", "that is the source itself", "give --save another name"
-        )

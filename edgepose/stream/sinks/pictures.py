@@ -49,20 +49,16 @@ class FolderSink(Sink):
             come from several.
 
     Raises:
-        OutputError: It cannot be written, or it is where the originals lie.
+        OutputError: It cannot be written, one of the originals would be overwritten, or two of
+            them would become the same file.
     """
 
     def __init__(self, folder: str | Path, originals: Sequence[Path] = ()) -> None:
         self.target = f"{folder}{os.sep}"
         self._folder = Path(folder)
-        parents = {path.resolve().parent for path in originals}
+        parents = {_absolute(path).parent for path in originals}
         self._root = Path(os.path.commonpath(parents)) if parents else None
-        if any(path.resolve() == self._name(path).resolve() for path in originals):
-            raise OutputError(
-                f"cannot write in {folder}",
-                "the originals lie there and would be overwritten",
-                "give --save another folder",
-            )
+        self._check(originals)
         check_writable(self._folder)
 
     def write(self, result: Result) -> bool:
@@ -74,7 +70,33 @@ class FolderSink(Sink):
         write_image(path, result.drawing)
         return True
 
+    def _check(self, originals: Sequence[Path]) -> None:
+        """Compare all targets with all originals: one picture may take the place of another."""
+        hint = "give --save another folder"
+        real = {os.path.realpath(path): path for path in originals}
+        taken: dict[str, Path] = {}
+        for path in originals:
+            target = os.path.realpath(self._name(path))
+            if target in real:
+                raise OutputError(
+                    f"cannot write in {self._folder}",
+                    f"the originals lie there and would be overwritten ({real[target]})",
+                    hint,
+                )
+            other = taken.setdefault(target, path)
+            if other is not path:
+                raise OutputError(
+                    f"cannot write in {self._folder}",
+                    f"{other} and {path} would both become {target}",
+                    hint,
+                )
+
     def _name(self, original: Path) -> Path:
         if self._root is None:
             raise AssertionError("a source without pictures has no original names")
-        return self._folder / original.resolve().relative_to(self._root)
+        return self._folder / _absolute(original).relative_to(self._root)
+
+
+def _absolute(path: Path) -> Path:
+    """With links left as they are: two links to one picture are two names."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."

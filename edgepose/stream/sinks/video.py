@@ -24,6 +24,8 @@ _USUAL_FPS = 25.0
 # Closing an mp4 writes its index; a disk filled to the last byte would leave it unplayable.
 _SPARE_BYTES = 16 << 20
 _LONGEST_STILL_S = 10.0
+# Network cameras often give the clock of their time stamps (1000 a second) for their rate.
+_MOST_LIVE_FPS = 60.0
 
 
 class _NothingWritten(Exception):
@@ -42,7 +44,7 @@ class VideoSink(Sink):
     Args:
         path: ``.mp4``, ``.mov``, ``.mkv`` or ``.avi``.
         fps: Frames a second; 25 if None.
-        live: Place frames by their time.
+        live: Place frames by their time, at most 60 a second.
 
     Raises:
         OutputError: No such format, the folder cannot be written, or the disk is (nearly) full.
@@ -52,6 +54,8 @@ class VideoSink(Sink):
         self.target = str(path)
         self._path = Path(path)
         self._fps = fps or _USUAL_FPS
+        if live:
+            self._fps = min(self._fps, _MOST_LIVE_FPS)
         self._live = live
         if self._path.suffix.lower() not in VIDEO_CODECS:
             raise OutputError(

@@ -16,6 +16,9 @@ from edgepose.stream.sources.capture import Capture, open_stream, quiet_opencv
 __all__ = ["VideoSource"]
 
 _USUAL_FPS = 25.0
+# A frame count may be an estimate; what falls short of it by more than this was cut off.
+_LEAST_SHARE = 0.95
+_FEW_FRAMES = 3
 
 
 class VideoSource(Source):
@@ -23,11 +26,12 @@ class VideoSource(Source):
 
     The frame count written in the file is a hint for the progress bar; the end is where no frame
     can be read any more. ``Frame.time_s`` is the presentation time in the file; where a file has
-    none, or it stands still, it goes on by one frame period.
+    none, or it stands still, it goes on by one frame period. Of a video on a web server the
+    connection may be lost: where it ends clearly too early, by frames and by time, it broke off.
 
     Args:
         target: Path or http(s) URL.
-        warn: Told when fewer frames came than the file promises.
+        warn: Told when fewer frames came than the file promises (from a URL: slightly fewer).
         open_timeout_s: For URLs.
         read_timeout_s: For URLs.
 
@@ -43,6 +47,7 @@ class VideoSource(Source):
         read_timeout_s: float = 10.0,
     ) -> None:
         name = redact(target)
+        self._remote = "://" in target
         self._warn = warn
         self._stack = contextlib.ExitStack()
         self._stack.enter_context(quiet_opencv())
@@ -65,7 +70,7 @@ class VideoSource(Source):
     def _open(
         self, target: str, name: str, open_timeout_s: float, read_timeout_s: float
     ) -> Capture:
-        local = "://" not in target
+        local = not self._remote
         if local and Path(target).stat().st_size == 0 and Path(target).is_file():
             raise SourceError(f"cannot read {name}", "the file is empty")
         capture = open_stream(target, open_timeout_s, read_timeout_s)
@@ -94,6 +99,16 @@ class VideoSource(Source):
             index += 1
             image = self._capture.read()
         if self.length is not None and index < self.length:
+            # The count of a variable rate is a guess from the duration, so time counts as well.
+            reached = index if self.fps is None else max(index, round(time_s * self.fps) + 1)
+            missing = self.length - reached
+            if self._remote and missing > max(_FEW_FRAMES, (1 - _LEAST_SHARE) * self.length):
+                raise SourceError(
+                    f"{self.name} broke off",
+                    f"it promises {self.length} frames, {index} could be read (connection lost, or "
+                    "the file on the server is cut short)",
+                    "start again, or download it first; what was written so far is kept",
+                )
             self._warn(f"{self.name} promises {self.length} frames, {index} could be read")
 
     def close(self) -> None:

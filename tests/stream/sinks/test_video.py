@@ -80,6 +80,19 @@ def test_live_frames_faster_than_the_video_are_thinned_out(tmp_path: Path) -> No
     assert len(read_video(path)) == pytest.approx(10, abs=1)
 
 
+@pytest.mark.parametrize(("live", "expected"), [(True, 60), (False, 240)])
+def test_the_rate_a_live_source_claims_is_not_believed(
+    live: bool, expected: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.avi"
+    with VideoSink(path, fps=240, live=live) as sink:
+        for number in range(3):
+            sink.write(result(number, time_s=number / 2))
+    assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == expected
+    # One second of life, and the last frame.
+    assert len(read_video(path)) == (61 if live else 3)
+
+
 def test_a_long_pause_of_a_live_source_is_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     with VideoSink(path, fps=10, live=True) as sink:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import threading
@@ -92,6 +93,67 @@ def test_a_video_on_a_web_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not source.live
     assert [f.index for f in frames] == list(range(6))
     assert "hunter2" not in source.name
+
+
+def test_a_video_that_a_web_server_cuts_short_broke_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    data = write_video(tmp_path / "v.avi", frames=40, codec="MJPG").read_bytes()
+
+    class HangsUp(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(data[: len(data) // 2])
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), HangsUp) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with (
+                open_source(f"http://me:hunter2@127.0.0.1:{server.server_port}/v.avi") as source,
+                pytest.raises(SourceError, match=r"broke off: it promises 40 frames") as caught,
+            ):
+                list(source)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("promised", "positions", "whole"),
+    [
+        (100, None, False),  # 80 % came
+        (84, None, True),  # 95 %: the count is an estimate
+        (82, None, True),
+        (800, [n / 2.5 for n in range(80)], True),  # a tenth of the rate: all of the duration
+        (1000, [n / 25 for n in range(80)], False),
+    ],
+)
+def test_how_short_a_video_from_the_web_may_fall(
+    promised: int,
+    positions: list[float] | None,
+    whole: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    capture = FakeCapture(80, length=promised, positions=positions)
+    monkeypatch.setattr(video, "open_stream", lambda *_: capture)
+    warnings: list[str] = []
+    source = VideoSource("https://host/v.mp4", warnings.append)
+    indices = []
+    ended = contextlib.nullcontext() if whole else pytest.raises(SourceError, match="broke off")
+    with source, ended:
+        for frame in source:
+            indices.append(frame.index)
+    assert indices == list(range(80))
+    assert len(warnings) == whole
 
 
 def test_the_capture_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
