@@ -28,6 +28,9 @@ class TrainView(Listener):
 
     Args:
         quiet: Show nothing (all processes but the first).
+
+    Attributes:
+        training: Whether the steps have begun, so that there is something to stop and save.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -46,6 +49,7 @@ class TrainView(Listener):
         self._speed = 0.0
         self._note = ""
         self._stop = False
+        self.training = False
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -63,6 +67,9 @@ class TrainView(Listener):
         """The user wants the run to end after this step."""
         self._stop = True
         self._console.print("stopping after this step; writing a checkpoint")
+
+    def started(self) -> None:
+        self.training = True
 
     def stopping(self) -> bool:
         return self._stop

@@ -31,8 +31,16 @@ def train(
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of training.")] = None,
     holdout: Annotated[
-        Path | None, typer.Option(help="JSON list of photos that the data must not hold.")
+        Path | None,
+        typer.Option(help="JSON list of further photos that the data must not hold."),
     ] = None,
+    allow_holdout: Annotated[
+        bool,
+        typer.Option(
+            "--allow-holdout",
+            help="Train on photos of the edgepose hold-out too; the weights then say so.",
+        ),
+    ] = False,
     init: Annotated[Path | None, typer.Option(help="Weights to begin with.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
     resize: Annotated[
@@ -51,8 +59,9 @@ def train(
 ) -> None:
     """Train MODEL and leave weights, checkpoint, log and curve in OUT.
 
-    Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends; --resume goes on exactly
-    there. On several GPUs: torchrun --nproc-per-node N -m edgepose train ...
+    Ctrl-C (or SIGTERM) finishes the step, writes a checkpoint and ends with exit code 130;
+    --resume goes on exactly there. While data is packed it ends at once. On several GPUs:
+    torchrun --nproc-per-node N -m edgepose train ...
     """
     from edgepose.errors import require
 
@@ -75,6 +84,7 @@ def train(
             out,
             settings,
             holdout=holdout,
+            allow_holdout=allow_holdout,
             init=init,
             resume=resume,
             device=device,
@@ -83,24 +93,32 @@ def train(
             listener=view,
             packing=view.packing,
         )
+    # Exit code 130 is the first process's to give: torchrun kills all when any of them fails, and
+    # the first may still be writing its checkpoint.
     if quiet:
         return
     report = outcome.to_dict()
     report["out"] = str(out)
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")
-        return
-    for name, value in report.items():
-        sys.stdout.write(f"{name:12} {value}\n")
+    else:
+        for name, value in report.items():
+            sys.stdout.write(f"{name:12} {value}\n")
     if not outcome.finished:
         sys.stderr.write("stopped early; the same command with --resume goes on\n")
+        raise typer.Exit(130)
 
 
 @contextmanager
 def _stop_signals(view: Any) -> Iterator[None]:
-    """First Ctrl-C or SIGTERM: finish the step and save. A second Ctrl-C interrupts as usual."""
+    """First Ctrl-C or SIGTERM: finish the step and save. A second Ctrl-C interrupts as usual.
+
+    Before the first step there is nothing to save, so that the first already interrupts.
+    """
 
     def stop(number: int, frame: object) -> None:
+        if not view.training:
+            raise KeyboardInterrupt
         view.stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -31,7 +31,8 @@ class CocoResult:
 
     Attributes:
         metrics: The official figures, in percent.
-        name: What the figures are of: ``the edgepose hold-out`` or the data set's name.
+        name: What the figures are of: ``the edgepose hold-out`` or the data set's name, with the
+            number of photos where only the first were taken.
         persons: Persons that counted.
         images: Photos they are in.
         flip: Whether outputs were averaged with those of the mirrored crop.
@@ -130,10 +131,9 @@ def evaluate(
     threshold = ranking_threshold(spec.output)
     predictions = Predictions(truth.image_ids, keypoints, pose_scores(scores, threshold=threshold))
     similar = joint_similarities(keypoints, truth.keypoints, truth.areas, spec.keypoints.sigmas)
-    whole_holdout = all(in_holdout(image.photo) for image in dataset.images)
     return CocoResult(
         metrics=coco_metrics(dataset.truth, predictions, spec.keypoints.sigmas),
-        name=HOLDOUT_NAME if whole_holdout else dataset.name,
+        name=_called(dataset),
         persons=dataset.persons,
         images=len(dataset.images),
         flip=flip,
@@ -167,6 +167,23 @@ def restrict(dataset: CocoKeypoints, *, holdout_only: bool) -> tuple[CocoKeypoin
         f"measured on {len(kept.images)} of {len(dataset.images)} photos, those of "
         f"{HOLDOUT_NAME}: these weights were trained on photos of the usual validation set"
     )
+
+
+def _called(dataset: CocoKeypoints) -> str:
+    """What was measured, so that a quick look never passes for the whole set."""
+    whole = dataset.name
+    if all(in_holdout(image.photo) for image in dataset.images):
+        whole = HOLDOUT_NAME
+    if dataset.limited is None:
+        return whole
+    count = len(dataset.images)
+    if count == dataset.limited:
+        return f"the first {_photos(count)} of {whole}"
+    return f"{_photos(count)} of {whole}, among the first {dataset.limited} of {dataset.name}"
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
 
 
 def _batch_of(estimator: Estimator) -> int:

@@ -45,6 +45,7 @@ class CocoKeypoints:
         truth: The annotations of those photos.
         keypoints: The keypoint set that the columns of ``truth.keypoints`` follow.
         sha256: Digest of the annotation file.
+        limited: How many photos :meth:`first` left, or None where it left all.
     """
 
     name: str
@@ -52,6 +53,7 @@ class CocoKeypoints:
     truth: GroundTruth
     keypoints: KeypointSet
     sha256: str
+    limited: int | None = None
 
     @property
     def persons(self) -> int:
@@ -108,8 +110,10 @@ class CocoKeypoints:
 
     def first(self, count: int) -> CocoKeypoints:
         """The first ``count`` photos, for a quick look."""
+        if count >= len(self.images):
+            return self
         ids = {image.id for image in self.images[:count]}
-        return self.where(lambda image: image.id in ids)
+        return replace(self.where(lambda image: image.id in ids), limited=len(ids))
 
 
 def _annotation_file(folder: Path) -> Path:

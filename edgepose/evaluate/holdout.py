@@ -12,7 +12,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-__all__ = ["HOLDOUT_NAME", "holdout_ids", "in_holdout", "photo_key"]
+__all__ = ["HOLDOUT_NAME", "coco_named", "holdout_ids", "in_holdout", "photo_key"]
 
 HOLDOUT_NAME = "the edgepose hold-out"
 
@@ -33,6 +33,19 @@ def photo_key(name: str) -> str:
     stem = Path(name).stem
     number = re.fullmatch(r"(?:COCO_\w+_)?0*(\d+)", stem)
     return number.group(1) if number else stem
+
+
+def coco_named(photo: str) -> bool:
+    """Whether a photo is named as COCO names its own: 12 digits, in 2014 with a prefix.
+
+    Such a name does not tell train2017 from val2017, nor one year's split from another's.
+
+    >>> coco_named("000000000785.jpg"), coco_named("COCO_train2014_000000000036.jpg")
+    (True, True)
+    >>> coco_named("000785.jpg"), coco_named("im00785.jpg")
+    (False, False)
+    """
+    return re.fullmatch(r"(?:COCO_\w+_)?\d{12}", Path(photo).stem) is not None
 
 
 def in_holdout(photo: str) -> bool:

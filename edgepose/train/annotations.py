@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,21 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import DatasetError
-from edgepose.evaluate import photo_key
+from edgepose.evaluate.holdout import coco_named, in_holdout, photo_key
 from edgepose.poses import Float32
 from edgepose.spec import KeypointSet
 
-__all__ = ["PersonSet", "Record", "guard_holdout", "load_holdout", "read_set", "split_fold"]
+__all__ = [
+    "PersonSet",
+    "Record",
+    "guard_holdout",
+    "guard_packaged_holdout",
+    "has_coco_names",
+    "load_holdout",
+    "packaged_holdout_photos",
+    "read_set",
+    "split_fold",
+]
 
 
 @dataclass(frozen=True)
@@ -115,19 +126,57 @@ def load_holdout(path: str | Path) -> frozenset[str]:
 
 
 def guard_holdout(sets: list[PersonSet], holdout: frozenset[str]) -> None:
-    """Refuse to train on photos of the hold-out.
+    """Refuse to train on the photos of a list.
 
     Raises:
-        DatasetError: With the number of such persons and the first photos.
+        DatasetError: With the number of such photos and the first of them.
     """
     for one in sets:
         leaked = sorted({r.source for r in one.records if photo_key(r.source) in holdout})
         if leaked:
-            raise DatasetError(
-                f"the training set '{one.name}' holds photos of the hold-out",
-                f"{len(leaked)} of them, such as {', '.join(leaked[:3])}",
-                "take these photos out of the annotation file",
+            raise _leak(one, leaked, "take these photos out of the annotation file")
+
+
+def guard_packaged_holdout(sets: list[PersonSet]) -> None:
+    """Refuse to train on photos of the edgepose hold-out.
+
+    Only names as COCO gives them count: a set's own running number is no photo of COCO's.
+
+    Raises:
+        DatasetError: With the number of such photos and the first of them.
+    """
+    for one in sets:
+        leaked = sorted(packaged_holdout_photos(one.records))
+        if leaked:
+            raise _leak(
+                one,
+                leaked,
+                "take these photos out of the annotation file; --allow-holdout trains on them "
+                "nevertheless, and the weights then say so",
             )
+
+
+def packaged_holdout_photos(records: Iterable[Record]) -> set[str]:
+    """Names of the photos that are the edgepose hold-out's, one for each photo."""
+    found = {
+        photo_key(record.source): record.source
+        for record in records
+        if coco_named(record.source) and in_holdout(record.source)
+    }
+    return set(found.values())
+
+
+def has_coco_names(people: PersonSet) -> bool:
+    """Whether any photo of the set is named as COCO names its own."""
+    return any(coco_named(record.source) for record in people.records)
+
+
+def _leak(people: PersonSet, photos: list[str], hint: str) -> DatasetError:
+    return DatasetError(
+        f"the training set '{people.name}' holds photos of the hold-out",
+        f"{len(photos)} of them, such as {', '.join(photos[:3])}",
+        hint,
+    )
 
 
 def split_fold(records: tuple[Record, ...], share: float, seed: int) -> tuple[list[int], list[int]]:

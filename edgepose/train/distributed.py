@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -11,6 +12,9 @@ import torch.distributed as dist
 from edgepose.errors import DeviceError
 
 __all__ = ["Processes", "join_processes", "leave_processes"]
+
+# The others wait while the first packs a large set or validates; torch gives up after 10 minutes.
+_PATIENCE = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def join_processes(device: str) -> Processes:
     place = torch.device(device)
     if world == 1:
         return Processes(0, 1, place)
-    dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
+    backend = "nccl" if place.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
     return Processes(dist.get_rank(), world, place)
 
 

@@ -72,6 +72,9 @@ class Outcome:
 class Listener:
     """What a run tells while it goes; does nothing by itself."""
 
+    def started(self) -> None:
+        """Before the first step, when the data is packed; from here on ``stopping`` is heeded."""
+
     def stepped(self, done: float, persons: int, seconds: float) -> None:
         """After each step: share of the budget used, persons and seconds of this step."""
 
@@ -180,6 +183,7 @@ class Trainer:
         Raises:
             EdgeposeError: The loss is no longer finite.
         """
+        self._listener.started()
         first = self._processes.first
         log = TrainingLog(self._out / "log.jsonl", self.step) if first else None
         last_check = time.monotonic()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from edgepose.errors import DatasetError, InputError, OutputError, require
+from edgepose.evaluate.holdout import HOLDOUT_NAME
 from edgepose.files import write_text
 from edgepose.models import build, parse_name, spec_for
 from edgepose.train.annotations import (
     PersonSet,
     Record,
     guard_holdout,
+    guard_packaged_holdout,
+    has_coco_names,
     load_holdout,
+    packaged_holdout_photos,
     read_set,
     split_fold,
 )
@@ -35,6 +39,7 @@ def train(
     recipe: Recipe,
     *,
     holdout: Path | None = None,
+    allow_holdout: bool = False,
     init: Path | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -49,13 +54,21 @@ def train(
     ``log.jsonl``, ``curve.png`` and ``recipe.json``. Started by torchrun, it is one process of
     several.
 
+    Photos of the edgepose hold-out are refused in every set whose photos are named as COCO names
+    its own, for AP is quoted on them. The weights say ``holdout_only`` as soon as any photo has
+    such a name: names do not tell train2017 from val2017, and a val2017 photo seen in training
+    makes the AP on the rest of val2017 a lie. To claim too little is the error that can be lived
+    with.
+
     Args:
         model: Registry name, optionally with an input size: ``mitpose-lite@128x96``.
         data: COCO-format sets; see :func:`edgepose.train.annotations.read_set`.
         out: Folder for the results.
         recipe: All settings.
-        holdout: JSON list of photos that must not be in the data. The weights then say that
-            their AP may only be measured on the edgepose hold-out.
+        holdout: JSON list of further photos that must not be in the data. The weights then say
+            ``holdout_only`` too: who keeps a list has photos of the same origin in the data.
+        allow_holdout: Train on photos of the edgepose hold-out too. ``trained_on`` then says how
+            many there were. Does not lift ``holdout``.
         init: Weights to begin with.
         resume: Go on from the checkpoint in ``out``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -81,6 +94,8 @@ def train(
     if recipe.fold > 0:
         require("pycocotools", "train")
     sets = [read_set(location, spec.keypoints) for location in data]
+    if not allow_holdout:
+        guard_packaged_holdout(sets)
     if holdout is not None:
         guard_holdout(sets, load_holdout(holdout))
     processes = join_processes(device)
@@ -94,7 +109,8 @@ def train(
         chosen = [kept for kept, _ in splits]
         _check_batch(recipe.batch, sum(len(kept) for kept in chosen), processes.world)
         counts = {one.name: len(kept) for one, kept in zip(sets, chosen, strict=True)}
-        trained_on = _sentence(counts)
+        seen = (one.records[i] for one, kept in zip(sets, chosen, strict=True) for i in kept)
+        trained_on = _sentence(counts, seen)
         source = BatchSource(
             stores,
             chosen,
@@ -115,7 +131,7 @@ def train(
                 out,
                 data=[one.digest for one in sets],
                 trained_on=trained_on,
-                holdout_only=holdout is not None,
+                holdout_only=holdout is not None or any(has_coco_names(one) for one in sets),
                 processes=processes,
                 checkpoint_minutes=checkpoint_minutes,
                 listener=listener,
@@ -125,12 +141,13 @@ def train(
             elif init is not None:
                 trainer.start_from(init)
             if processes.first:
+                begun_with = str(init) if init else None
                 facts = {
                     "model": name,
                     "input_size": list(input_size),
                     "trained_on": counts,
                     "validation_fold": len(fold),
-                    "init": str(init) if init else None,
+                    "init": _earlier_init(out / "recipe.json") if resume else begun_with,
                     "recipe": recipe.to_dict(),
                 }
                 write_text(out / "recipe.json", json.dumps(facts, indent=2) + "\n")
@@ -184,6 +201,25 @@ def _check_batch(batch: int, persons: int, world: int) -> None:
         )
 
 
-def _sentence(counts: dict[str, int]) -> str:
+def _sentence(counts: dict[str, int], seen: Iterable[Record]) -> str:
     listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
-    return f"{sum(counts.values())} persons: {listed}"
+    sentence = f"{sum(counts.values())} persons: {listed}"
+    leaked = len(packaged_holdout_photos(seen))
+    if leaked:
+        sentence += f"; includes {leaked} photo{'s' * (leaked > 1)} of {HOLDOUT_NAME}"
+    return sentence
+
+
+def _earlier_init(facts: Path) -> str | None:
+    """The weights that a resumed run began with, as its folder tells."""
+    if not facts.is_file():
+        return None
+    try:
+        init = json.loads(facts.read_text())["init"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"cannot read {facts}",
+            f"{type(error).__name__}: {error}",
+            "delete it; it is written again, without the weights that the run began with",
+        ) from error
+    return None if init is None else str(init)

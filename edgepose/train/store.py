@@ -206,13 +206,17 @@ def _pack(
         pixels[indices] = cut_out(picture, affines, shape.size)
         return None
 
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1))
+    try:
         for image, error in zip(by_image, pool.map(cut, by_image), strict=True):
             if error is not None:
                 broken.append(f"{image.name} ({error.why})")
             done += len(by_image[image])
             if progress is not None:
                 progress(done, count)
+    finally:
+        # Ctrl-C must not wait for all the photos that are still queued.
+        pool.shutdown(cancel_futures=True)
     if broken:
         raise DatasetError(
             f"{len(broken)} images of '{data.name}' cannot be read",

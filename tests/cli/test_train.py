@@ -45,6 +45,7 @@ def test_options_reach_the_run(calls, tmp_path):
     assert call["model"] == "mitpose-lite@64x48"
     assert [str(d) for d in call["data"]] == ["a", "b.json"]
     assert str(call["holdout"]) == "ids.json"
+    assert call["allow_holdout"] is False
     assert (call["recipe"].minutes, call["recipe"].epochs) == (2.0, None)
     assert (call["recipe"].batch, call["recipe"].seed) == (16, 5)
     assert [s.input_size for s in call["recipe"].stages] == [(32, 24), (64, 48)]
@@ -59,6 +60,12 @@ def test_without_json_the_outcome_is_a_table(calls, tmp_path):
     assert "resume" not in result.stderr
 
 
+def test_the_holdout_is_allowed_by_name_only(calls, tmp_path):
+    arguments = ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"]
+    assert run.invoke(app, [*arguments, "--allow-holdout"]).exit_code == 0
+    assert calls[0]["allow_holdout"] is True
+
+
 def test_no_budget_is_a_user_error(calls, tmp_path):
     result = run.invoke(app, ["train", "m", "--data", "a", "-o", str(tmp_path)])
     assert isinstance(result.exception, InputError)
@@ -70,22 +77,58 @@ def test_data_is_required():
     assert run.invoke(app, ["train", "m", "-o", "x", "--epochs", "1"]).exit_code == 2
 
 
+STOPPED = Outcome(
+    finished=False, step=3, minutes=0.1, epochs=0.1, loss=None, validation=None
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_run_after_its_step(monkeypatch, tmp_path, number):
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_signal_ends_the_run_after_its_step(monkeypatch, tmp_path, number, as_json):
     before = signal.getsignal(number)
 
     def fake(*_, listener, **__):
+        listener.started()
         assert not listener.stopping()
         os.kill(os.getpid(), number)
         assert listener.stopping()
-        return Outcome(finished=False, step=3, minutes=0.1, epochs=0.1, loss=None, validation=None)
+        return STOPPED
 
     monkeypatch.setattr(train_package, "train", fake)
-    result = run.invoke(app, ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"])
-    assert result.exit_code == 0, result.output
+    arguments = ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"]
+    result = run.invoke(app, [*arguments, *["--json"] * as_json])
+    assert result.exit_code == 130, result.output
+    if as_json:
+        assert json.loads(result.stdout) == {**STOPPED.to_dict(), "out": str(tmp_path)}
+    else:
+        assert "step         3\n" in result.stdout
     assert "writing a checkpoint" in result.stderr
     assert "--resume goes on" in result.stderr
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_packing_interrupts_at_once(monkeypatch, tmp_path, number):
+    before = signal.getsignal(number)
+
+    def fake(*_, packing, **__):
+        packing("coco", 1, 2)
+        os.kill(os.getpid(), number)
+        pytest.fail("packing went on")
+
+    monkeypatch.setattr(train_package, "train", fake)
+    result = run.invoke(app, ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"])
+    assert result.exit_code == 130, result.output
+    assert result.stdout == ""
+    assert signal.getsignal(number) is before
+
+
+def test_only_the_first_process_reports_and_fails(monkeypatch, tmp_path):
+    """torchrun would kill the first, which may still be saving, if another failed before it."""
+    monkeypatch.setattr(train_package, "train", lambda *_, **__: STOPPED)
+    monkeypatch.setenv("RANK", "1")
+    result = run.invoke(app, ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"])
+    assert (result.exit_code, result.output) == (0, "")
 
 
 def test_the_view_tells_of_packing_and_progress(capsys):

@@ -13,6 +13,7 @@ import pytest
 from edgepose.errors import DatasetError, ImageError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import CocoKeypoints, evaluate, holdout_ids
+from edgepose.evaluate import coco as coco_module
 from edgepose.images import read_image, write_image
 from edgepose.spec import Provenance
 from tests.evaluate.folders import oracle, person, write_folder
@@ -134,6 +135,37 @@ def test_a_set_of_holdout_photos_is_called_so_for_any_weights(folder: Path) -> N
     part = CocoKeypoints.load(folder).where(lambda image: image.id != 139)
     result = evaluate(Estimator(oracle(five_people())), part)
     assert (result.name, result.note) == ("the edgepose hold-out", None)
+
+
+def test_a_quick_look_is_not_called_the_holdout(folder: Path) -> None:
+    dataset = CocoKeypoints.load(folder)
+    estimator = Estimator(oracle(five_people()))
+    tainted = Estimator(oracle(five_people(), provenance=Provenance(holdout_only=True)))
+    part = dataset.where(lambda image: image.id != 139)
+    names = [
+        evaluate(e, d).name
+        for e, d in (
+            (estimator, part.first(1)),
+            (estimator, part.first(2)),  # all there are
+            (estimator, dataset.first(2)),
+            (tainted, part.first(1)),
+            (tainted, dataset.first(2)),
+        )
+    ]
+    assert names == [
+        "the first 1 photo of the edgepose hold-out",
+        "the edgepose hold-out",
+        "the first 2 photos of val2017",
+        "the first 1 photo of the edgepose hold-out",
+        "1 photo of the edgepose hold-out, among the first 2 of val2017",
+    ]
+
+
+def test_the_shared_photos_are_the_holdout_until_limited(shared: Path) -> None:
+    dataset = CocoKeypoints.load(shared / "data" / "coco")
+    assert (coco_module._called(dataset), dataset.persons) == ("the edgepose hold-out", 528)
+    limited = coco_module._called(dataset.first(20))
+    assert limited == "the first 20 photos of the edgepose hold-out"
 
 
 def test_a_damaged_photo_is_named(folder: Path) -> None:

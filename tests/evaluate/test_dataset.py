@@ -35,6 +35,7 @@ def test_both_layouts(tmp_path: Path, flat: bool) -> None:
 def test_parts_of_a_set(tmp_path: Path) -> None:
     dataset = CocoKeypoints.load(write_folder(tmp_path / "set", four_annotations(), TWO))
     assert [i.id for i in dataset.first(1).images] == [3]
+    assert [dataset.first(n).limited for n in (1, 2, 3)] == [1, None, None]
     assert dataset.where(lambda image: image.photo.startswith("000000000007")).persons == 1
 
 

@@ -12,7 +12,10 @@ from edgepose.spec import COCO_KEYPOINTS
 from edgepose.train.annotations import (
     Record,
     guard_holdout,
+    guard_packaged_holdout,
+    has_coco_names,
     load_holdout,
+    packaged_holdout_photos,
     read_set,
     split_fold,
 )
@@ -20,8 +23,8 @@ from tests.train.helpers import KEYPOINTS, coco_person, make_set, write_annotati
 
 
 def one_picture(folder: Path, annotations: list, **entry) -> Path:
-    write_image(folder / "images" / "000001.png", np.zeros((80, 60, 3), np.uint8))
     images = [{"id": 1, "file_name": "000001.png", **entry}]
+    write_image(folder / "images" / images[0]["file_name"], np.zeros((80, 60, 3), np.uint8))
     return write_annotations(
         folder / "person_keypoints.json", images, annotations, COCO_KEYPOINTS.names
     )
@@ -141,6 +144,30 @@ def test_holdout_guard(tmp_path, entry, listed, refused):
         guard_holdout([people], load_holdout(file))
 
 
+@pytest.mark.parametrize(
+    ("photo", "coco", "refused"),
+    [
+        ("000000000785.jpg", True, True),
+        ("COCO_val2014_000000000785.jpg", True, True),
+        ("000000000139.jpg", True, False),  # COCO's, but not of the hold-out
+        ("000785.jpg", False, False),  # a set's own running number
+        ("im00785.jpg", False, False),
+    ],
+)
+@pytest.mark.parametrize("field", ["file_name", "source"])
+def test_the_packaged_holdout_goes_by_coco_names(tmp_path, photo, coco, refused, field):
+    one_picture(tmp_path, [coco_person()], **{field: photo})
+    people = read_set(tmp_path, COCO_KEYPOINTS)
+    assert has_coco_names(people) is coco
+    if refused:
+        with pytest.raises(DatasetError, match="holds photos of the hold-out") as caught:
+            guard_packaged_holdout([people])
+        assert "--allow-holdout" in str(caught.value)
+    else:
+        guard_packaged_holdout([people])
+    assert packaged_holdout_photos(people.records) == ({photo} if refused else set())
+
+
 def test_holdout_must_be_a_list(tmp_path):
     file = tmp_path / "holdout.json"
     file.write_text('{"ids": [1]}')
@@ -156,10 +183,16 @@ def test_the_shared_training_sets_hold_nobody_of_the_holdout(shared):
     assert sum(len(s.records) for s in sets) == 13_369
     holdout = load_holdout(shared / "data" / "coco" / "holdout_image_ids.json")
     guard_holdout(sets, holdout)
+    guard_packaged_holdout(sets)
+    assert {s.name: has_coco_names(s) for s in sets} == {
+        "coco_train2017": True, "coco_val2017_rest": True, "lspet": False
+    }  # fmt: skip
     # The guard is awake: the hold-out's own photos are refused.
     measured = read_set(shared / "data" / "coco", COCO_KEYPOINTS)
     with pytest.raises(DatasetError, match="300 of them"):
         guard_holdout([measured], holdout)
+    with pytest.raises(DatasetError, match="300 of them"):
+        guard_packaged_holdout([measured])
 
 
 def people(sources: list[str]) -> tuple[Record, ...]:

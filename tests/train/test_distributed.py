@@ -7,10 +7,12 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from edgepose.errors import DeviceError
 from edgepose.train.distributed import join_processes
@@ -99,6 +101,19 @@ def test_two_processes_take_the_same_steps(tmp_path: Path, repo_root: Path):
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
     # One of them wrote the log, once.
     assert [e["step"] for e in read_log(tmp_path / "run" / "log.jsonl")] == [16]
+
+
+def test_the_others_wait_for_hours_while_the_first_packs(monkeypatch):
+    asked = {}
+
+    def init(backend, **options):
+        asked.update(options, backend=backend)
+
+    monkeypatch.setattr(dist, "init_process_group", init)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert join_processes("cpu").rank == 1
+    assert asked == {"backend": "gloo", "timeout": timedelta(hours=12)}
 
 
 def test_alone_without_torchrun(monkeypatch):

@@ -181,14 +181,22 @@ def test_checkpoints_come_by_the_clock(make_trainer, tmp_path):
 def test_a_listener_can_stop_it_and_the_run_goes_on(make_trainer):
     class Stop(Listener):
         steps = 0
+        begun = False
+
+        def started(self) -> None:
+            assert self.steps == 0
+            self.begun = True
 
         def stepped(self, done: float, persons: int, seconds: float) -> None:
             self.steps += 1
 
         def stopping(self) -> bool:
+            assert self.begun
             return self.steps >= 5
 
-    stopped = make_trainer(RECIPE, listener=Stop())
+    listener = Stop()
+    stopped = make_trainer(RECIPE, listener=listener)
+    assert not listener.begun
     outcome = stopped.run()
     assert (outcome.finished, outcome.step) == (False, 5)
     resumed = make_trainer(RECIPE)

@@ -48,12 +48,76 @@ def test_trains_resumes_and_begins_from_weights(folder, tmp_path):
     weights = out / "mitpose-lite.safetensors"
     metadata = load_weights(build("mitpose-lite", (32, 32)), weights)
     assert metadata["trained_on"] == f"{kept} persons: {kept} of val2017"
+    assert metadata["holdout_only"] == "true"  # the photos are named as COCO's
     assert (metadata["model"], metadata["input_size"]) == ("mitpose-lite", "32x32")
     with pytest.raises(OutputError, match="already holds a run"):
         train(folder, out)
     more = train(folder, out, Recipe(**{**vars(RECIPE), "epochs": 2}), resume=True)
     assert more.step > outcome.step
-    train(folder, tmp_path / "larger", model="mitpose-lite@64x48", init=weights)
+    larger = tmp_path / "larger"
+    train(folder, larger, model="mitpose-lite@64x48", init=weights)
+    # Resuming does not forget what the run began with.
+    train(
+        folder, larger, Recipe(**{**vars(RECIPE), "epochs": 2}), model="mitpose-lite@64x48",
+        resume=True,
+    )  # fmt: skip
+    facts = json.loads((larger / "recipe.json").read_text())
+    assert (facts["init"], facts["recipe"]["epochs"]) == (str(weights), 2)
+
+
+def test_what_a_resumed_run_began_with(tmp_path):
+    facts = tmp_path / "recipe.json"
+    assert run_module._earlier_init(facts) is None
+    facts.write_text('{"init": null}')
+    assert run_module._earlier_init(facts) is None
+    for broken in ("{", "[]", "{}"):
+        facts.write_text(broken)
+        with pytest.raises(InputError, match="cannot read"):
+            run_module._earlier_init(facts)
+
+
+def rename(folder, sources):
+    """Let the pictures say that they are cut from these photos."""
+    file = folder / "annotations" / "person_keypoints_val2017.json"
+    content = json.loads(file.read_text())
+    for image, source in zip(content["images"], sources, strict=True):
+        image["source"] = source
+    file.write_text(json.dumps(content))
+
+
+ALL = Recipe(**{**vars(RECIPE), "fold": 0.0})
+
+
+def test_the_packaged_holdout_is_refused_unless_allowed(folder, tmp_path):
+    rename(folder, ["000000000785.jpg", "000000002261.jpg", "000000000785.jpg", "a.jpg", "b.jpg"])
+    out = tmp_path / "out"
+    with pytest.raises(DatasetError, match="--allow-holdout"):
+        train(folder, out, ALL)
+    assert not out.exists()
+    train(folder, out, ALL, allow_holdout=True)
+    metadata = load_weights(build("mitpose-lite", (32, 32)), out / "mitpose-lite.safetensors")
+    assert metadata["trained_on"] == (
+        "5 persons: 5 of val2017; includes 2 photos of the edgepose hold-out"
+    )
+    listed = tmp_path / "holdout.json"
+    listed.write_text('["a.jpg"]')
+    with pytest.raises(DatasetError, match=r"such as a\.jpg"):
+        train(folder, tmp_path / "other", allow_holdout=True, holdout=listed)
+
+
+@pytest.mark.parametrize(
+    ("last", "listed", "holdout_only"),
+    [("e.jpg", False, "false"), ("e.jpg", True, "true"), ("000000000139.jpg", False, "true")],
+)
+def test_coco_names_or_a_list_make_weights_holdout_only(
+    folder, tmp_path, last, listed, holdout_only
+):
+    rename(folder, ["a.jpg", "b.jpg", "c.jpg", "d.jpg", last])
+    file = tmp_path / "holdout.json"
+    file.write_text("[1]")
+    train(folder, tmp_path / "out", ALL, holdout=file if listed else None)
+    weights = tmp_path / "out" / "mitpose-lite.safetensors"
+    assert load_weights(build("mitpose-lite", (32, 32)), weights)["holdout_only"] == holdout_only
 
 
 def test_the_holdout_is_refused_before_anything_is_written(folder, tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +51,25 @@ def test_several_people_of_one_photo(tmp_path):
     packed = open_store(people, SHAPE, tmp_path / "cache")
     assert len(packed) == 6
     assert (packed.pixels[0] == packed.pixels[1]).all()  # same box, same photo
+
+
+def test_an_interruption_leaves_the_queued_photos_and_no_file(tmp_path, monkeypatch):
+    people = read_set(make_set(tmp_path / "set", 40), KEYPOINTS)
+    read: list[object] = []
+
+    def slow(image):
+        read.append(image)
+        time.sleep(0.02)
+        return read_image(image)
+
+    def interrupt(done, count):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store_module, "read_image", slow)
+    with pytest.raises(KeyboardInterrupt):
+        open_store(people, SHAPE, tmp_path / "cache", interrupt)
+    assert 1 <= len(read) < 20
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_corrupt_images_are_listed_and_nothing_is_kept(tmp_path):
