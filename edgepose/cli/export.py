@@ -85,10 +85,12 @@ def export(
                 progress=step,
             )
     except ParityError as error:
+        compared = error.parity
         if as_json:
-            _write_json({"artefact": None, "parity": error.parity.to_dict()})
-        else:
-            _print(_table(error.parity))
+            figures = None if compared is None else compared.to_dict()
+            _write_json({"artefact": None, "parity": figures})
+        elif compared is not None:
+            _print(_table(compared))
         raise
     if as_json:
         _write_json(result.to_dict())

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from edgepose.crops import box_affines
 from edgepose.decode import decode
+from edgepose.errors import GraphError, ParityError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import joint_similarities
 from edgepose.export.photos import Photo
@@ -179,8 +180,18 @@ def compare(
         artefact: What was made of it; may decode in the graph.
         photos: At least one, each with at least one box.
         limits: What to hold it to.
+
+    Raises:
+        GraphError: The reference's outputs hold NaN: there is nothing to compare with.
+        ParityError: The artefact's do.
     """
-    ours, theirs = _poses(reference, photos), _poses(artefact, photos)
+    ours = _poses(reference, photos)
+    try:
+        theirs = _poses(artefact, photos)
+    except GraphError as broken:
+        raise ParityError(
+            "the artefact finds no poses where the model does", broken.what
+        ) from broken
     spec = reference.spec
     decided = _decided(ours.outputs, spec, limits)  # (N, K)
     error = np.linalg.norm(ours.keypoints - theirs.keypoints, axis=-1) * ours.scale[:, None]

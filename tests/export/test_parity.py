@@ -8,6 +8,7 @@ import pytest
 
 from edgepose.crops import normalise
 from edgepose.decode import decode
+from edgepose.errors import GraphError, ParityError
 from edgepose.export.fold_io import folded_spec
 from edgepose.export.parity import FP32, compare
 from edgepose.export.photos import Photo
@@ -95,13 +96,20 @@ def test_a_single_large_tensor_error_does_not_judge(photos: list[Photo]) -> None
     assert parity.tensors[0].p99 < 1e-6
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_not_a_number_never_passes(photos: list[Photo], value: float) -> None:
-    def broken(images: np.ndarray) -> Maps:
-        return {"heatmaps": np.full_like(blobs(images)["heatmaps"], value)}
+def filled(value: float) -> Callable[[np.ndarray], Maps]:
+    return lambda images: {"heatmaps": np.full_like(blobs(images)["heatmaps"], value)}
 
+
+def test_not_a_number_never_passes(photos: list[Photo]) -> None:
+    with pytest.raises(ParityError, match="NaN"):
+        run(photos, blobs, filled(np.nan))
+    with pytest.raises(GraphError, match="NaN"):
+        run(photos, filled(np.nan), blobs)
+
+
+def test_infinity_never_passes(photos: list[Photo]) -> None:
     with np.errstate(invalid="ignore"):
-        parity = run(photos, blobs, broken)
+        parity = run(photos, blobs, filled(np.inf))
     assert not parity
     assert "NaN" not in json.dumps(parity.to_dict(), allow_nan=False)
 
