@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,7 +39,7 @@ class Result:
         return draw_poses(self.frame.image, self.poses, self.keypoints, self.style)
 
 
-class Sink(Closing):
+class Sink(Closing, ABC):
     """Takes results one by one.
 
     A context manager: leaving it keeps what was written, whatever ended the run.
@@ -49,13 +50,13 @@ class Sink(Closing):
 
     target: str | None
 
+    @abstractmethod
     def write(self, result: Result) -> bool:
         """Take a result. Returns False to ask for the end of the run.
 
         Raises:
             OutputError: It cannot be written.
         """
-        raise NotImplementedError
 
 
 def check_writable(folder: Path) -> None:
