@@ -1,168 +1,22 @@
-"""All models by name: how each is built, how it is fed and read, and what it costs."""
+"""Models by name: building one, and the spec that says how it is fed and read."""
 
 from __future__ import annotations
 
 import difflib
 import math
 import re
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Protocol
-
-from torch import nn
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import InputError
-from edgepose.models.mgil import mgil
-from edgepose.models.mitpose import mitpose_lite
-from edgepose.models.simcc import simcc
-from edgepose.spec import DecoderSpec, OutputKind, PoseSpec
+from edgepose.models.catalogue import REGISTRY, ModelEntry
+from edgepose.spec import DecoderSpec, PoseSpec
 
-__all__ = ["REGISTRY", "Factory", "ModelEntry", "build", "parse_name", "spec_for"]
+if TYPE_CHECKING:
+    from torch import nn
 
-
-class Factory(Protocol):
-    """Makes a model for an input size (height, width) and a number of keypoints."""
-
-    def __call__(self, input_size: tuple[int, int], num_keypoints: int) -> nn.Module:
-        """A module with fresh weights, in train mode."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelEntry:
-    """What is known of a model without building it.
-
-    Attributes:
-        factory: Builds it.
-        family: Group for listings.
-        paper: Where the architecture comes from.
-        input_size: Native (height, width).
-        multiple: Other sizes must be multiples of this on both axes.
-        output: Kind of output.
-        decoder: How the outputs are read.
-        params: Parameters at the native size with 17 keypoints, exactly.
-        gmacs: 10^9 multiply-adds of convolutions, linear layers and matrix products, per image at
-            the native size.
-        description: One line.
-    """
-
-    factory: Factory
-    family: str
-    paper: str
-    input_size: tuple[int, int]
-    multiple: int
-    output: OutputKind
-    decoder: DecoderSpec
-    params: int
-    gmacs: float
-    description: str
-
-
-_DARK = DecoderSpec(name="dark", alignment="half_pixel", blur_kernel=11)
-_SIMCC = DecoderSpec(name="simcc", alignment="half_pixel", split_ratio=2.0)
-
-_MITPOSE_PAPER = "MiTPOSE (Wu), blocks of SCConv (CVPR 2023) and ConvNeXt V2 (CVPR 2023)"
-_MGIL_PAPER = "MGIL (Gu et al., ACM MM 2024)"
-_SIMCC_PAPER = "SimCC (Li et al., ECCV 2022)"
-
-REGISTRY: dict[str, ModelEntry] = {
-    "mitpose-lite": ModelEntry(
-        factory=partial(mitpose_lite, form="edge"),
-        family="mitpose",
-        paper=_MITPOSE_PAPER,
-        input_size=(256, 192),
-        multiple=16,
-        output="heatmap",
-        decoder=_DARK,
-        params=5_625_905,
-        gmacs=1.5809,
-        description="light multi-granularity net in its edge form (smooth SRU, ReLU, BatchNorm)",
-    ),
-    "mitpose-lite-ref": ModelEntry(
-        factory=partial(mitpose_lite, form="reference"),
-        family="mitpose",
-        paper=_MITPOSE_PAPER,
-        input_size=(256, 192),
-        multiple=16,
-        output="heatmap",
-        decoder=_DARK,
-        params=5_627_441,
-        gmacs=1.5809,
-        description="the same net with every unit as published (hard SRU, GELU, LayerNorm)",
-    ),
-    "mgil-w32-32": ModelEntry(
-        factory=partial(mgil, width=32),
-        family="mgil",
-        paper=_MGIL_PAPER,
-        input_size=(32, 32),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=34_209_967,
-        gmacs=0.2278,
-        description="SimCC on HRNet-W32 with lossless downsampling, for tiny 32x32 crops",
-    ),
-    "mgil-w32-64": ModelEntry(
-        factory=partial(mgil, width=32),
-        family="mgil",
-        paper=_MGIL_PAPER,
-        input_size=(64, 64),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=34_267_439,
-        gmacs=0.9118,
-        description="SimCC on HRNet-W32 with lossless downsampling, for small 64x64 crops",
-    ),
-    "mgil-w32-128": ModelEntry(
-        factory=partial(mgil, width=32),
-        family="mgil",
-        paper=_MGIL_PAPER,
-        input_size=(128, 128),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=34_726_447,
-        gmacs=3.6516,
-        description="SimCC on HRNet-W32 with lossless downsampling, for 128x128 crops",
-    ),
-    "simcc-w32-32": ModelEntry(
-        factory=partial(simcc, width=32),
-        family="simcc",
-        paper=_SIMCC_PAPER,
-        input_size=(32, 32),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=28_544_433,
-        gmacs=0.1594,
-        description="SimCC on plain HRNet-W32 at 32x32, MGIL's baseline",
-    ),
-    "simcc-w32-64": ModelEntry(
-        factory=partial(simcc, width=32),
-        family="simcc",
-        paper=_SIMCC_PAPER,
-        input_size=(64, 64),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=28_601_905,
-        gmacs=0.6382,
-        description="SimCC on plain HRNet-W32 at 64x64, MGIL's baseline",
-    ),
-    "simcc-w32-128": ModelEntry(
-        factory=partial(simcc, width=32),
-        family="simcc",
-        paper=_SIMCC_PAPER,
-        input_size=(128, 128),
-        multiple=32,
-        output="simcc",
-        decoder=_SIMCC,
-        params=29_060_913,
-        gmacs=2.5572,
-        description="SimCC on plain HRNet-W32 at 128x128, MGIL's baseline",
-    ),
-}
+__all__ = ["build", "named", "parse_name", "spec_for"]
 
 
 def parse_name(name: str) -> tuple[str, tuple[int, int]]:
@@ -211,7 +65,9 @@ def build(
     base, size = _resolve(name, input_size)
     if num_keypoints < 1:
         raise InputError(f"cannot build {base}", f"{num_keypoints} keypoints is not a model")
-    return REGISTRY[base].factory(size, num_keypoints)
+    entry = REGISTRY[base]
+    model: nn.Module = named(entry.builder)(size, num_keypoints, **entry.options)
+    return model
 
 
 def spec_for(name: str, input_size: tuple[int, int] | None = None) -> PoseSpec:
@@ -229,6 +85,12 @@ def spec_for(name: str, input_size: tuple[int, int] | None = None) -> PoseSpec:
     return PoseSpec(
         model=base, input_size=size, output=entry.output, decoder=_decoder_at(entry, size)
     )
+
+
+def named(reference: str) -> Any:
+    """What ``module:name`` in the catalogue refers to."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
 
 
 def _decoder_at(entry: ModelEntry, input_size: tuple[int, int]) -> DecoderSpec:
