@@ -10,6 +10,7 @@ import typer
 import edgepose
 from edgepose.cli.bench import bench
 from edgepose.cli.export import export
+from edgepose.cli.models import models
 from edgepose.cli.run import run
 from edgepose.cli.train import train
 from edgepose.errors import EdgeposeError, MissingDependency
@@ -48,7 +49,7 @@ def _root(
     pass
 
 
-for _verb in (export, bench, run, train):
+for _verb in (export, bench, run, models, train):
     app.command()(_verb)
 
 
