@@ -17,6 +17,7 @@ from torch import nn
 from edgepose.export.rewrites._base import Rewrite
 from edgepose.export.rewrites.attention import ATTENTION
 from edgepose.export.rewrites.batchnorm import BATCHNORM
+from edgepose.export.rewrites.conv_norm import CONV_NORM
 from edgepose.export.rewrites.gelu import GELU
 from edgepose.export.rewrites.grn import GRN_SCALE
 from edgepose.export.rewrites.local import LOCAL
@@ -25,7 +26,7 @@ from edgepose.export.rewrites.scconv import SCCONV
 __all__ = ["REWRITES", "Applied", "Rewrite", "rewritten"]
 
 # In this order: the first two look for blocks as the model builds them, the others replace blocks.
-REWRITES: tuple[Rewrite, ...] = (BATCHNORM, GRN_SCALE, LOCAL, ATTENTION, SCCONV, GELU)
+REWRITES: tuple[Rewrite, ...] = (BATCHNORM, GRN_SCALE, LOCAL, ATTENTION, SCCONV, GELU, CONV_NORM)
 
 
 @dataclass(frozen=True)

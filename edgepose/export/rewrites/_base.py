@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-__all__ = ["Rewrite", "pointwise", "replace_modules"]
+__all__ = ["Rewrite", "norm_affine", "pointwise", "replace_modules"]
 
 Kind = TypeVar("Kind", bound=nn.Module)
 
@@ -43,6 +43,14 @@ def replace_modules(root: nn.Module, kind: type[Kind], make: Callable[[Kind], nn
     for parent, name, child in places:
         setattr(parent, name, make(child))
     return len(places)
+
+
+def norm_affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Scale s and shift t of a BatchNorm in evaluation mode, s * x + t per channel, in FP64."""
+    if norm.running_mean is None or norm.running_var is None:
+        raise AssertionError("a norm without running statistics cannot be folded")
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    return scale, norm.bias.double() - norm.running_mean.double() * scale
 
 
 def pointwise(weight: Tensor, bias: Tensor) -> nn.Conv2d:

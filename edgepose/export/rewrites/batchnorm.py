@@ -14,28 +14,20 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from edgepose.export.rewrites._base import Rewrite
+from edgepose.export.rewrites._base import Rewrite, norm_affine
 from edgepose.models.mgil import MRIE
 from edgepose.models.mitpose import DecoderStep, MapBlock, MitPose, SCBlock
 
 __all__ = ["BATCHNORM"]
 
 
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """The scale s and the shift t, in FP64."""
-    if norm.running_mean is None or norm.running_var is None:
-        raise AssertionError("a norm without running statistics cannot be folded")
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    return scale, norm.bias.double() - norm.running_mean.double() * scale
-
-
 def _into_next(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> None:
     """Fold ``norm`` into the 1x1 convolution that alone reads it."""
     if conv.kernel_size != (1, 1) or conv.groups != 1:
         raise AssertionError("only a dense 1x1 convolution can take the norm before it")
-    scale, shift = _affine(norm)
+    scale, shift = norm_affine(norm)
     weight = conv.weight.double()
     bias = 0 if conv.bias is None else conv.bias.double()
     folded = bias + weight[:, :, 0, 0] @ shift  # (Cout,)
@@ -44,7 +36,7 @@ def _into_next(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> None:
 
 
 def _into_summands(block: MRIE) -> None:
-    scale, shift = _affine(block.norm)
+    scale, shift = norm_affine(block.norm)
     for index, conv in enumerate(block.convs):
         if not isinstance(conv, nn.Conv2d) or conv.bias is not None:
             raise AssertionError("the summands are convolutions without bias")
