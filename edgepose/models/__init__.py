@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from edgepose.models.catalogue import REGISTRY, AuthorsCheckpoint, ModelEntry, Printed
-from edgepose.models.registry import build, parse_name, spec_for
+from edgepose.models.registry import build, parse_name, spec_for, translator
 
 if TYPE_CHECKING:
     from edgepose.models.weights import load_weights, save_weights, weights_digest
@@ -23,6 +23,7 @@ __all__ = [
     "parse_name",
     "save_weights",
     "spec_for",
+    "translator",
     "weights_digest",
 ]
 

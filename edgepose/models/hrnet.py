@@ -1,7 +1,8 @@
 """HRNet (Sun et al., CVPR 2019): parallel branches that exchange information at every module.
 
 All layers that halve the resolution are made by the factories in :class:`Downsampling`, so that
-another block can take their place (see :mod:`edgepose.models.mgil`).
+another block can take their place (see :mod:`edgepose.models.mgil`). So can the residual blocks of
+any branch (see :mod:`edgepose.models.vttranspose`).
 """
 
 from __future__ import annotations
@@ -13,26 +14,15 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgepose.models.heatmap import HeatmapModel
 from edgepose.models.layers import conv_bn, initialise_convs
+from edgepose.models.residual import BasicBlock, Bottleneck, Downsampler, strided_conv
 
-__all__ = ["Downsampler", "Downsampling", "HRNet", "strided_conv"]
+__all__ = ["BlockMaker", "Downsampling", "HRNet", "basic_block", "hrnet"]
 
 STEM_CHANNELS = 64
 LAYER1_CHANNELS = 256
 BLOCKS_PER_BRANCH = 4
-
-
-class Downsampler(Protocol):
-    """Makes a layer (B, in, H, W) -> (B, out, H/2, W/2)."""
-
-    def __call__(self, in_channels: int, out_channels: int, *, activate: bool) -> nn.Module:
-        """``activate`` is False where the result is summed before its activation."""
-        ...
-
-
-def strided_conv(in_channels: int, out_channels: int, *, activate: bool) -> nn.Module:
-    """HRNet's own stride-2 layer: 3x3 convolution, BatchNorm and, if asked for, ReLU."""
-    return conv_bn(in_channels, out_channels, 3, stride=2, activate=activate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,34 +40,18 @@ class Downsampling:
     fusion: Downsampler = strided_conv
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with an identity skip (He et al., CVPR 2016)."""
+class BlockMaker(Protocol):
+    """Makes a residual block (B, C, H, W) -> (B, C, H, W) of an exchange module."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.conv1 = conv_bn(channels, channels, 3)
-        self.conv2 = conv_bn(channels, channels, 3, activate=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.conv2(self.conv1(x)))
+    def __call__(self, channels: int, *, stage: int, branch: int) -> nn.Module:
+        """``stage`` counts as in the paper (from 2), ``branch`` from 0, the finest."""
+        ...
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions with a skip, projected where the channels differ."""
-
-    def __init__(self, in_channels: int, channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.reduce = conv_bn(in_channels, channels, 1)
-        self.conv = conv_bn(channels, channels, 3)
-        self.expand = conv_bn(channels, out_channels, 1, activate=False)
-        self.skip: nn.Module = (
-            nn.Identity()
-            if in_channels == out_channels
-            else conv_bn(in_channels, out_channels, 1, activate=False)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.skip(x) + self.expand(self.conv(self.reduce(x))))
+def basic_block(channels: int, *, stage: int, branch: int) -> nn.Module:
+    """HRNet's own: the same block everywhere."""
+    del stage, branch
+    return BasicBlock(channels)
 
 
 class Fusion(nn.Module):
@@ -118,12 +92,22 @@ def _fusion_path(
 
 
 class ExchangeModule(nn.Module):
-    """Four basic blocks on every branch, then a fusion into the ``targets`` finest ones."""
+    """Four residual blocks on every branch, then a fusion into the ``targets`` finest ones."""
 
-    def __init__(self, channels: Sequence[int], targets: int, downsampler: Downsampler) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        targets: int,
+        downsampler: Downsampler,
+        stage: int,
+        make_block: BlockMaker,
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
-            nn.Sequential(*(BasicBlock(c) for _ in range(BLOCKS_PER_BRANCH))) for c in channels
+            nn.Sequential(
+                *(make_block(c, stage=stage, branch=branch) for _ in range(BLOCKS_PER_BRANCH))
+            )
+            for branch, c in enumerate(channels)
         )
         self.fusions = nn.ModuleList(Fusion(channels, t, downsampler) for t in range(targets))
 
@@ -140,6 +124,7 @@ class HRNet(nn.Module):
         modules: Exchange modules in stages 2, 3, ...; stage k has k branches. (1, 4) is the
             three-stage trunk of TransPose and TokenPose.
         downsampling: Makers of the stride-2 layers.
+        make_block: Maker of the branches' residual blocks.
 
     The images' height and width must be multiples of 2**(len(modules) + 2).
     """
@@ -149,6 +134,7 @@ class HRNet(nn.Module):
         width: int,
         modules: Sequence[int] = (1, 4, 3),
         downsampling: Downsampling | None = None,
+        make_block: BlockMaker = basic_block,
     ) -> None:
         super().__init__()
         down = downsampling or Downsampling()
@@ -177,6 +163,8 @@ class HRNet(nn.Module):
                             branches,
                             1 if last_stage and i == count - 1 else len(branches),
                             down.fusion,
+                            stage + 2,
+                            make_block,
                         )
                         for i in range(count)
                     )
@@ -186,11 +174,26 @@ class HRNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (B, 3, H, W) to the finest branch (B, width, H/4, W/4)."""
-        x = self.layer1(self.stem(images))  # (B, 256, H/4, W/4)
-        branches = [self.first_branch(x)]
-        coarsest = x
+        return self.exchange(self.layer1(self.stem(images)))
+
+    def exchange(self, low: Tensor) -> Tensor:
+        """layer1's map (B, 256, H/4, W/4) to the finest branch (B, width, H/4, W/4)."""
+        branches = [self.first_branch(low)]
+        coarsest = low
         for new_branch, stage in zip(self.new_branches, self.stages, strict=True):
             branches = stage([*branches, new_branch(coarsest)])
             coarsest = branches[-1]
         finest: Tensor = branches[0]
         return finest
+
+
+def hrnet(input_size: tuple[int, int], num_keypoints: int, *, width: int) -> HeatmapModel:
+    """HRNet with its heatmap head, as published for pose estimation (section 3 of the paper).
+
+    Args:
+        input_size: (height, width), multiples of 32. The net is the same at every size.
+        num_keypoints: K.
+        width: Channels W of the finest branch, 32 or 48 in the paper.
+    """
+    del input_size
+    return HeatmapModel(HRNet(width), width, num_keypoints)

@@ -14,6 +14,7 @@ def conv_bn(
     *,
     stride: int = 1,
     groups: int = 1,
+    dilation: int = 1,
     activate: bool = True,
 ) -> nn.Sequential:
     """Convolution without bias, BatchNorm and, if asked for, ReLU; "same" padding."""
@@ -23,7 +24,8 @@ def conv_bn(
             out_channels,
             kernel,
             stride=stride,
-            padding=kernel // 2,
+            padding=kernel // 2 * dilation,
+            dilation=dilation,
             groups=groups,
             bias=False,
         ),

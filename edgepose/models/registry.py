@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,9 @@ from edgepose.models.catalogue import REGISTRY, ModelEntry
 from edgepose.spec import DecoderSpec, PoseSpec
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
-__all__ = ["build", "named", "parse_name", "spec_for"]
+__all__ = ["build", "named", "parse_name", "spec_for", "translator"]
 
 
 def parse_name(name: str) -> tuple[str, tuple[int, int]]:
@@ -87,6 +88,16 @@ def spec_for(name: str, input_size: tuple[int, int] | None = None) -> PoseSpec:
     )
 
 
+def translator(name: str) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
+    """What takes the tensors of the authors' checkpoints to our names, where there is such a thing.
+
+    Args:
+        name: Registry name, without an input size.
+    """
+    authors = _entry(name).authors
+    return None if authors is None else named(authors.translate)
+
+
 def named(reference: str) -> Any:
     """What ``module:name`` in the catalogue refers to."""
     module, _, name = reference.partition(":")
@@ -130,12 +141,16 @@ def _entry(name: str) -> ModelEntry:
 
 
 def _check_size(name: str, entry: ModelEntry, input_size: tuple[int, int]) -> None:
-    step = entry.multiple
-    if all(v > 0 and v % step == 0 for v in input_size):
+    steps = entry.steps
+    pairs = list(zip(input_size, steps, strict=True))
+    if all(v > 0 and v % step == 0 for v, step in pairs):
         return
-    height, width = (max(step, (v + step // 2) // step * step) for v in input_size)
+    height, width = (max(step, (v + step // 2) // step * step) for v, step in pairs)
+    rule = f"height and width must be multiples of {steps[0]}"
+    if steps[0] != steps[1]:
+        rule = f"the height must be a multiple of {steps[0]}, the width of {steps[1]}"
     raise InputError(
         f"{name} cannot take {input_size[0]}x{input_size[1]} images",
-        f"height and width must be multiples of {step}",
+        rule,
         f"{name}@{height}x{width}",
     )

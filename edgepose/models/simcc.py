@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from edgepose.models.hrnet import Downsampling, HRNet
 from edgepose.models.layers import initialise_convs
+from edgepose.models.resnet import ResNetDownsampling
+from edgepose.models.simplebaseline import TRUNK_CHANNELS, SimpleBaselineTrunk
 
-__all__ = ["SimCC", "SimCCHead", "simcc"]
+__all__ = ["SimCC", "SimCCHead", "simcc", "simcc_resnet50"]
+
+MARGINAL_GAIN = 0.7  # of the start's marginals: the logits stay well inside the softmax's range
 
 
 class SimCCHead(nn.Module):
@@ -29,15 +34,36 @@ class SimCCHead(nn.Module):
         self.keypoint_maps = nn.Conv2d(in_channels, num_keypoints, 1)
         self.x = nn.Linear(cells, round(width * split_ratio))
         self.y = nn.Linear(cells, round(height * split_ratio))
+        self._initialise(height // 4, width // 4)
+
+    def _initialise(self, rows: int, columns: int) -> None:
+        """Start as heatmaps whose marginals over rows and columns are the logits.
+
+        So the maps have a place in the image from the first step on, instead of having to find one
+        together with the layers. Noise makes the cells of a row or column differ.
+        """
         initialise_convs(self)  # the maps are a feature here, not heatmaps: no tiny start
-        for linear in (self.x, self.y):
+        over_columns = _bins_over_cells(self.x.out_features, columns) / rows**0.5
+        over_rows = _bins_over_cells(self.y.out_features, rows) / columns**0.5
+        for linear, marginal in (
+            (self.x, over_columns[:, None, :].expand(-1, rows, -1)),  # (bins, rows, columns)
+            (self.y, over_rows[:, :, None].expand(-1, -1, columns)),
+        ):
             nn.init.normal_(linear.weight, std=0.01)
             nn.init.zeros_(linear.bias)
+            with torch.no_grad():
+                linear.weight.add_(marginal.flatten(1), alpha=MARGINAL_GAIN)
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """A map (B, C, H/4, W/4) to logits (B, K, W * split) and (B, K, H * split)."""
         tokens = self.keypoint_maps(features).flatten(2)  # (B, K, H/4 * W/4)
         return {"simcc_x": self.x(tokens), "simcc_y": self.y(tokens)}
+
+
+def _bins_over_cells(bins: int, cells: int) -> Tensor:
+    """(bins, cells) weights that interpolate linearly between the cells' centres."""
+    centres = (torch.arange(bins) + 0.5) * (cells / bins) - 0.5
+    return (1 - (centres[:, None] - torch.arange(cells)).abs()).clamp_min(0)
 
 
 class SimCC(nn.Module):
@@ -74,14 +100,46 @@ def simcc(
     input_size: tuple[int, int],
     num_keypoints: int,
     *,
-    width: int = 32,
+    width: int,
     downsampling: Downsampling | None = None,
     split_ratio: float = 2.0,
 ) -> SimCC:
-    """SimCC on HRNet of the given width."""
+    """SimCC on HRNet.
+
+    Args:
+        input_size: (height, width), multiples of 32.
+        num_keypoints: K.
+        width: Channels W of HRNet's finest branch.
+        downsampling: Makers of HRNet's stride-2 layers.
+        split_ratio: Bins per pixel. The authors take 2 at 256x192 and at 128x128, 3 at 64x64.
+    """
     return SimCC(
         HRNet(width, downsampling=downsampling),
         width,
+        num_keypoints=num_keypoints,
+        input_size=input_size,
+        split_ratio=split_ratio,
+    )
+
+
+def simcc_resnet50(
+    input_size: tuple[int, int],
+    num_keypoints: int,
+    *,
+    downsampling: ResNetDownsampling | None = None,
+    split_ratio: float = 2.0,
+) -> SimCC:
+    """SimCC on SimpleBaseline's ResNet-50, whose three transposed convolutions stay.
+
+    Args:
+        input_size: (height, width), multiples of 32.
+        num_keypoints: K.
+        downsampling: Makers of the ResNet's stride-2 layers.
+        split_ratio: Bins per pixel. The authors take 2 at 256x192, 3 at 128x128 and at 64x64.
+    """
+    return SimCC(
+        SimpleBaselineTrunk(downsampling),
+        TRUNK_CHANNELS,
         num_keypoints=num_keypoints,
         input_size=input_size,
         split_ratio=split_ratio,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from torch import Tensor, nn
 
 from edgepose.errors import WeightsError
 from edgepose.files import write_bytes
+from edgepose.models.checkpoints.names import unwrapped
 
 __all__ = ["load_weights", "save_weights", "weights_digest"]
 
 NAMES_SHOWN = 5
+TORCH_ENDINGS = (".pth", ".pt", ".pth.tar")
 
 
 def save_weights(
@@ -75,7 +78,11 @@ def save_weights(
     write_bytes(path, save(tensors, metadata=metadata))
 
 
-def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
+def load_weights(
+    module: nn.Module,
+    path: str | Path,
+    translate: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None = None,
+) -> dict[str, str]:
     """Fill a module with the weights in a file.
 
     Learned position tables (the module's ``position_tables``) made at another input size are
@@ -83,10 +90,16 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
 
     Args:
         module: Where to put them, in its own dtype.
-        path: A ``.safetensors`` file, or a ``.pth`` or ``.pt`` file that holds tensors only.
+        path: A ``.safetensors`` file, or a ``.pth``, ``.pt`` or ``.pth.tar`` file that holds
+            tensors only.
+        translate: Takes the tensors of the architecture's authors to the module's names, see
+            :mod:`edgepose.models.checkpoints`. Applied where the file is not edgepose's own and its
+            names are not the module's.
 
     Returns:
-        The file's metadata: ``model``, ``input_size`` and ``trained_on`` where edgepose wrote it.
+        The file's metadata: ``model``, ``input_size`` and ``trained_on`` where edgepose wrote it;
+        ``{"origin": "authors"}`` where the tensors were translated (their outputs are then read by
+        the authors' decoder, not by ours).
 
     Raises:
         WeightsError: The file is missing, corrupt or a pickle of objects, or its tensors belong to
@@ -95,7 +108,7 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
     path = Path(path)
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
-    elif path.suffix in (".pth", ".pt"):
+    elif path.name.endswith(TORCH_ENDINGS):
         tensors, metadata = _read_torch(path), {}
     else:
         raise WeightsError(
@@ -103,6 +116,10 @@ def load_weights(module: nn.Module, path: str | Path) -> dict[str, str]:
             f"'{path.suffix}' is not .safetensors, .pth or .pt",
         )
     wanted = module.state_dict()
+    if "model" not in metadata:  # edgepose did not write it
+        tensors = unwrapped(tensors)
+        if translate is not None and not wanted.keys() <= tensors.keys():
+            tensors, metadata = dict(translate(tensors)), {"origin": "authors"}
     for name in getattr(module, "position_tables", ()):
         if name in tensors:
             tensors[name] = _resampled(tensors[name], wanted[name].shape)
@@ -182,6 +199,8 @@ def _check_fit(
     origin = ""
     if "model" in metadata:
         origin = f"; the file says it is {metadata['model']} at {metadata.get('input_size', '?')}"
+    elif "origin" in metadata:
+        origin = "; the file was read as a checkpoint of the architecture's authors"
     raise WeightsError(
         f"the weights in {path} do not fit this model",
         "tensors " + ", ".join(troubles) + origin,

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgepose.models.hrnet import Downsampling, HRNet, strided_conv
-from tests.models.helpers import count_macs, count_params
+from edgepose.models.catalogue.hrnet import MODELS
+from edgepose.models.hrnet import Downsampling, ExchangeModule, HRNet, basic_block, hrnet
+from edgepose.models.residual import strided_conv
+from tests.models.helpers import count_macs, count_params, enliven
 
 
 @pytest.mark.parametrize(
@@ -24,12 +26,49 @@ def test_params(width: int, modules: tuple[int, ...], params: int) -> None:
 
 @pytest.mark.parametrize(
     ("width", "size", "gmacs"),
-    [(32, (384, 288), 17.2013), (48, (256, 192), 15.6918)],
+    [(32, (384, 288), 17.2013), (48, (256, 192), 15.6918), (48, (384, 288), 35.3066)],
 )
 def test_macs_of_the_heatmap_model(width: int, size: tuple[int, int], gmacs: float) -> None:
     with torch.device("meta"):
-        model = nn.Sequential(HRNet(width), nn.Conv2d(width, 17, 1))
+        model = hrnet(size, 17, width=width)
     assert count_macs(model, 1, 3, *size) == pytest.approx(gmacs * 1e9, rel=1e-4)
+
+
+@pytest.mark.parametrize("modules", [(1, 4), (1, 4, 3)])
+def test_shapes_after_each_stage(modules: tuple[int, ...]) -> None:
+    """One branch more per stage, each with half the last one's resolution and twice its channels.
+
+    The last module of the last stage gives the finest branch alone.
+    """
+    with torch.device("meta"):
+        model = HRNet(32, modules)
+    assert [len(stage) for stage in model.stages] == list(modules)
+    seen = []
+    for stage in model.stages:
+        for module in stage:
+            module.register_forward_hook(
+                lambda _m, _i, branches: seen.append([tuple(b.shape[1:]) for b in branches])
+            )
+    with torch.no_grad():
+        out = model(torch.empty(1, 3, 128, 96, device="meta"))
+    pyramid = [(32, 32, 24), (64, 16, 12), (128, 8, 6), (256, 4, 3)]
+    expected = [pyramid[: stage + 2] for stage, count in enumerate(modules) for _ in range(count)]
+    expected[-1] = pyramid[:1]
+    assert seen == expected
+    assert out.shape == (1, *pyramid[0])
+
+
+def test_a_coarser_branch_reaches_the_finest_within_a_module() -> None:
+    """The fused maps depend on every branch."""
+    torch.manual_seed(0)
+    module = enliven(ExchangeModule([4, 8, 16], 3, strided_conv, 3, basic_block)).eval()
+    maps = [torch.rand(1, c, 8 // s, 8 // s) for c, s in ((4, 1), (8, 2), (16, 4))]
+    with torch.no_grad():
+        before = module(maps)
+        for source in range(3):
+            changed = [m + 0.5 if i == source else m for i, m in enumerate(maps)]
+            for target, fused in enumerate(module(changed)):
+                assert (fused - before[target]).abs().max() > 1e-3, (source, target)
 
 
 def test_every_layer_that_halves_the_resolution_can_be_replaced() -> None:
@@ -58,9 +97,30 @@ def test_every_layer_that_halves_the_resolution_can_be_replaced() -> None:
     assert {(a, b) for a, b, activate in seen["fusion"] if activate} == {(32, 32), (64, 64)}
 
 
-def test_strided_conv_activates_only_if_asked() -> None:
-    x = torch.randn(2, 3, 8, 8)
-    assert strided_conv(3, 4, activate=True)(x).min() >= 0
-    plain = strided_conv(3, 4, activate=False)(x)
-    assert plain.shape == (2, 4, 4, 4)
-    assert plain.min() < 0
+def test_every_residual_block_of_a_branch_can_be_replaced() -> None:
+    seen = []
+
+    def make(channels: int, *, stage: int, branch: int) -> nn.Module:
+        seen.append((stage, branch, channels))
+        return basic_block(channels, stage=stage, branch=branch)
+
+    with torch.device("meta"):
+        HRNet(32, (1, 4), make_block=make)
+    per_module = {2: [(0, 32), (1, 64)], 3: [(0, 32), (1, 64), (2, 128)]}
+    assert seen == [
+        (stage, branch, channels)
+        for stage, count in ((2, 1), (3, 4))
+        for _ in range(count)
+        for branch, channels in per_module[stage]
+        for _ in range(4)
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_printed_figures_are_ours_after_conversion(name: str) -> None:
+    entry = MODELS[name]
+    printed = entry.printed
+    assert printed.gflops is not None
+    assert printed.gmacs == pytest.approx(printed.gflops * 2**30 / 1e9, abs=0.005)
+    assert printed.gmacs == pytest.approx(entry.gmacs, rel=0.01)
+    assert printed.params_m == pytest.approx(entry.params / 1e6, abs=0.05)

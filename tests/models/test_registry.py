@@ -9,7 +9,14 @@ from edgepose.errors import InputError
 from edgepose.models import REGISTRY, build, parse_name, spec_for
 from tests.models.helpers import count_macs, count_params, enliven, largest
 
-ONE_OF_EACH_KIND = ["mitpose-lite", "mitpose-lite-ref", "mgil-w32-32", "simcc-w32-32"]
+ONE_OF_EACH_KIND = [
+    "mitpose-lite",
+    "mitpose-lite-ref",
+    "mgil-w32-32",
+    "mgil-r50-32",
+    "hrnet-w32",
+    "simcc-w32-32",
+]
 
 
 @pytest.mark.parametrize("name", REGISTRY)
@@ -114,6 +121,8 @@ def test_a_fresh_model_keeps_its_signal_in_range(name: str) -> None:
         ("mitpose-lite", ("mitpose-lite", (256, 192))),
         ("mitpose-lite@128x96", ("mitpose-lite", (128, 96))),
         ("mgil-w32-64@96x64", ("mgil-w32-64", (96, 64))),
+        ("simcc-w32-256x192", ("simcc-w32-256x192", (256, 192))),
+        ("simcc-w32-256x192@128x96", ("simcc-w32-256x192", (128, 96))),
     ],
 )
 def test_parse_name(name: str, expected: tuple[str, tuple[int, int]]) -> None:
@@ -142,6 +151,8 @@ def test_an_unknown_name_suggests_close_ones() -> None:
     [
         ("mitpose-lite@100x70", None, r"100x70.*multiples of 16\n.*mitpose-lite@96x64"),
         ("mgil-w32-32@48x48", None, r"multiples of 32\n.*mgil-w32-32@64x64"),
+        ("hrnet-w32@240x192", None, r"multiples of 32\n.*hrnet-w32@256x192"),
+        ("simplebaseline-r50@255x191", None, r"multiples of 32\n.*simplebaseline-r50@256x192"),
         ("mitpose-lite@0x16", None, "multiples of 16"),
         ("mitpose-lite", (250, 192), "multiples of 16"),
         ("mitpose-lite@256", None, "not HEIGHTxWIDTH"),

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save as save_tensors
 from torch import nn
 
 from edgepose.errors import OutputError, WeightsError
 from edgepose.models import build, load_weights, save_weights, weights_digest
+from edgepose.models.checkpoints.hrnet import translate
+from edgepose.models.hrnet import hrnet
 from edgepose.models.simcc import SimCCHead
+from tests.models.checkpoints import published
 from tests.models.helpers import enliven
 
 
@@ -111,7 +115,7 @@ def test_a_failed_save_leaves_the_old_file(
 
 
 @pytest.mark.parametrize("nested", [False, True])
-@pytest.mark.parametrize("suffix", [".pth", ".pt"])
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".pth.tar"])
 def test_a_plain_torch_file_is_read(
     lite: nn.Module, tmp_path: Path, nested: bool, suffix: str
 ) -> None:
@@ -247,3 +251,113 @@ def test_digest_depends_on_names_values_and_shapes() -> None:
         second.bias[1] += 1e-3
     assert weights_digest(first) != weights_digest(second)
     assert weights_digest(nn.Sequential(first)) != weights_digest(first)
+
+
+@pytest.fixture(scope="module")
+def theirs() -> published.Tensors:
+    """A checkpoint of HRNet, narrow, by its authors' names."""
+    return published.filled(published.hrnet_shapes(4) | published.final_layer(17, 4))
+
+
+def narrow() -> nn.Module:
+    return hrnet((32, 32), 17, width=4)
+
+
+def refused(*_: object) -> dict[str, torch.Tensor]:
+    raise AssertionError("translated, though the names are the module's own")
+
+
+def written(tensors: published.Tensors, path: Path) -> Path:
+    if path.suffix == ".safetensors":
+        path.write_bytes(save_tensors(tensors))
+    else:
+        torch.save(tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_authors_names_are_translated(
+    theirs: published.Tensors, tmp_path: Path, suffix: str
+) -> None:
+    path = written(theirs, tmp_path / f"pose_hrnet{suffix}")
+    model = narrow()
+    assert load_weights(model, path, translate) == {"origin": "authors"}
+    state = model.state_dict()
+    assert torch.equal(state["head.bias"], theirs["final_layer.bias"])
+    assert torch.equal(
+        state["trunk.stages.2.1.fusions.3.paths.1.0.0.weight"],
+        theirs["stage4.1.fuse_layers.3.1.0.0.weight"],
+    )
+    assert state["trunk.stem.0.1.num_batches_tracked"] == 1000
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_wrapped_checkpoint_without_counters(
+    theirs: published.Tensors, tmp_path: Path, nested: bool
+) -> None:
+    """Saved on several devices by a PyTorch before 0.4.1, with or without the optimiser's state."""
+    old = {
+        f"module.{name}": tensor
+        for name, tensor in theirs.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save({"state_dict": old, "epoch": 210} if nested else old, tmp_path / "old.pth")
+    model, modern = narrow(), narrow()
+    load_weights(model, tmp_path / "old.pth", translate)
+    load_weights(modern, written(theirs, tmp_path / "modern.pth"), translate)
+    state = model.state_dict()
+    for name, tensor in modern.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            assert state[name] == 0
+        else:
+            assert torch.equal(state[name], tensor), name
+
+
+def test_without_a_translation_the_authors_names_are_refused(
+    theirs: published.Tensors, tmp_path: Path
+) -> None:
+    path = written(theirs, tmp_path / "pose_hrnet.pth")
+    with pytest.raises(WeightsError, match=r"unexpected \(conv1\.weight, bn1\.weight"):
+        load_weights(narrow(), path)
+
+
+def test_what_does_not_fit_after_translation_is_listed(
+    theirs: published.Tensors, tmp_path: Path
+) -> None:
+    broken = dict(theirs)
+    del broken["stage3.2.branches.1.3.bn2.weight"]
+    broken["fc.weight"] = torch.zeros(3)
+    broken["final_layer.weight"] = torch.zeros(17, 4, 3, 3)
+    path = written(broken, tmp_path / "broken.pth")
+    model = narrow()
+    before = weights_digest(model)
+    with pytest.raises(WeightsError) as caught:
+        load_weights(model, path, translate)
+    message = str(caught.value)
+    assert "1 missing (trunk.stages.1.2.branches.1.3.conv2.1.weight)" in message
+    assert "1 unexpected (fc.weight)" in message
+    assert "head.weight (17, 4, 3, 3) instead of (17, 4, 1, 1)" in message
+    assert "read as a checkpoint of the architecture's authors" in message
+    assert weights_digest(model) == before
+
+
+def test_own_names_are_never_translated(tmp_path: Path) -> None:
+    """Whether edgepose wrote the file or another tool, plainly or on several devices."""
+    model = enliven(narrow())
+    state = model.state_dict()
+    mine = tmp_path / "mine.safetensors"
+    save_weights(model, mine, model="hrnet-w4", input_size=(32, 32))
+    plain = written(state, tmp_path / "plain.pth")
+    wrapped = written({f"module.{n}": t for n, t in state.items()}, tmp_path / "wrapped.pth")
+    for path in (mine, plain, wrapped):
+        other = narrow()
+        assert "origin" not in load_weights(other, path, refused)
+        assert weights_digest(other) == weights_digest(model)
+
+
+def test_a_file_of_ours_for_another_model_is_not_taken_for_the_authors(
+    lite: nn.Module, tmp_path: Path
+) -> None:
+    path = save(lite, tmp_path / "lite.safetensors")
+    with pytest.raises(WeightsError, match="the file says it is mitpose-lite at 32x32"):
+        load_weights(narrow(), path, refused)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgepose.spec import DecoderSpec, OutputKind
+from edgepose.spec import Colour, DecoderSpec, OutputKind
 
 __all__ = ["AuthorsCheckpoint", "ModelEntry", "Printed"]
 
@@ -42,11 +42,14 @@ class AuthorsCheckpoint:
         decoder: How the outputs of those weights are read: they were trained on targets that lie
             elsewhere in the cells than ours.
         source: Where the authors publish them.
+        colour: Channel order that they were trained on. The mean and the deviation stay ImageNet's,
+            red's first: whoever trained on BGR subtracted red's from blue.
     """
 
     translate: str
     decoder: DecoderSpec
     source: str
+    colour: Colour = "rgb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class ModelEntry:
         family: Group for listings.
         paper: Where the architecture comes from.
         input_size: Native (height, width).
-        multiple: Other sizes must be multiples of this on both axes.
+        multiple: Other sizes must be multiples of this, one number or (height's, width's).
         output: Kind of output.
         decoder: How the outputs are read.
         params: Parameters at the native size with 17 keypoints, exactly; frozen ones count.
@@ -76,7 +79,7 @@ class ModelEntry:
     family: str
     paper: str
     input_size: tuple[int, int]
-    multiple: int
+    multiple: int | tuple[int, int]
     output: OutputKind
     decoder: DecoderSpec
     params: int
@@ -84,3 +87,8 @@ class ModelEntry:
     description: str
     printed: Printed = field(default_factory=Printed)
     authors: AuthorsCheckpoint | None = None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """What height and width must be multiples of."""
+        return self.multiple if isinstance(self.multiple, tuple) else (self.multiple, self.multiple)
