@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import InputError
@@ -46,7 +47,10 @@ def parse_name(name: str) -> tuple[str, tuple[int, int]]:
 
 
 def build(
-    name: str, input_size: tuple[int, int] | None = None, num_keypoints: int = 17
+    name: str,
+    input_size: tuple[int, int] | None = None,
+    num_keypoints: int = 17,
+    **options: Any,
 ) -> nn.Module:
     """Build a model with fresh weights, in train mode.
 
@@ -54,6 +58,8 @@ def build(
         name: Registry name, optionally with an input size: ``mitpose-lite@128x96``.
         input_size: (height, width), instead of in the name.
         num_keypoints: Keypoints the model predicts.
+        **options: What the paper leaves open, instead of our choice: the keyword arguments of the
+            entry's builder, such as ``scope="all"`` for MGIL.
 
     Returns:
         A module whose ``forward(images)`` takes normalised images (B, 3, H, W) and returns
@@ -61,31 +67,38 @@ def build(
         H * split)}``.
 
     Raises:
-        InputError: The model is unknown, cannot take that size, or two sizes were given.
+        InputError: The model is unknown, cannot take that size, or has no such option, or two sizes
+            were given.
     """
     base, size = _resolve(name, input_size)
     if num_keypoints < 1:
         raise InputError(f"cannot build {base}", f"{num_keypoints} keypoints is not a model")
     entry = REGISTRY[base]
-    model: nn.Module = named(entry.builder)(size, num_keypoints, **entry.options)
+    builder = named(entry.builder)
+    _check_options(base, builder, options)
+    model: nn.Module = builder(size, num_keypoints, **{**entry.options, **options})
     return model
 
 
-def spec_for(name: str, input_size: tuple[int, int] | None = None) -> PoseSpec:
+def spec_for(
+    name: str, input_size: tuple[int, int] | None = None, *, split_ratio: float | None = None
+) -> PoseSpec:
     """The spec of a registry model on COCO keypoints, without provenance.
 
     Args:
         name: Registry name, optionally with an input size.
         input_size: (height, width), instead of in the name.
+        split_ratio: Bins per pixel of a SimCC model that was built with other ones than ours.
 
     Raises:
         InputError: As in :func:`build`.
     """
     base, size = _resolve(name, input_size)
     entry = REGISTRY[base]
-    return PoseSpec(
-        model=base, input_size=size, output=entry.output, decoder=_decoder_at(entry, size)
-    )
+    decoder = _decoder_at(entry, size)
+    if split_ratio is not None:
+        decoder = replace(decoder, split_ratio=split_ratio)
+    return PoseSpec(model=base, input_size=size, output=entry.output, decoder=decoder)
 
 
 def translator(name: str) -> Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] | None:
@@ -138,6 +151,15 @@ def _entry(name: str) -> ModelEntry:
         hint = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(REGISTRY)}"
         raise InputError(f"there is no model '{name}'", hint=hint)
     return entry
+
+
+def _check_options(name: str, builder: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    known = [p.name for p in signature(builder).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    unknown = [option for option in options if option not in known]
+    if unknown:
+        raise InputError(
+            f"{name} has no option '{unknown[0]}'", f"it has {', '.join(known) or 'none'}"
+        )
 
 
 def _check_size(name: str, entry: ModelEntry, input_size: tuple[int, int]) -> None:

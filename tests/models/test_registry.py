@@ -177,3 +177,17 @@ def test_no_keypoints_is_refused() -> None:
 @pytest.mark.parametrize(("size", "kernel"), [("256x192", 11), ("128x96", 7), ("64x48", 5)])
 def test_the_blur_of_dark_follows_the_map(size: str, kernel: int) -> None:
     assert spec_for(f"mitpose-lite@{size}").decoder.blur_kernel == kernel
+
+
+def test_what_the_paper_leaves_open_can_be_chosen() -> None:
+    with torch.device("meta"):
+        both = [build("mgil-w32-32", scope=scope, split_ratio=3.0) for scope in ("main", "all")]
+        outputs = both[1].eval()(torch.empty(1, 3, 32, 32))
+    assert count_params(both[1]) > 1.7 * count_params(both[0])
+    assert outputs["simcc_x"].shape == (1, 17, 96)
+    assert spec_for("mgil-w32-32", split_ratio=3.0).decoder.split_ratio == 3.0
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(InputError, match=r"no option 'scop'.*width, scope, split_ratio"):
+        build("mgil-w32-32", scop="all")
