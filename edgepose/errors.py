@@ -10,6 +10,7 @@
     │   ├── SpecError            1   no spec, a broken spec, or a spec that contradicts the graph
     │   ├── WeightsError         1   weights of another model, corrupt or pickled weights
     │   └── GraphError           1   a corrupt graph, or one the target cannot run
+    │       └── LintError        1   a node that the target of the export does not read
     ├── OutputError              1   a result that cannot be written (read-only, disk full)
     ├── ParityError              3   an artefact that does not compute the same poses
     ├── MissingDependency        4   an optional package that is not installed
@@ -33,6 +34,7 @@ __all__ = [
     "GraphError",
     "ImageError",
     "InputError",
+    "LintError",
     "MissingDependency",
     "OutputError",
     "ParityError",
@@ -103,6 +105,23 @@ class WeightsError(ArtefactError):
 
 class GraphError(ArtefactError):
     """A graph is corrupt, or holds what its target cannot run."""
+
+
+class LintError(GraphError):
+    """A graph holds what the target of the export does not read.
+
+    Args:
+        what: As for the base.
+        why: As for the base.
+        hint: As for the base.
+        lint: What was found.
+    """
+
+    def __init__(
+        self, what: str, why: str | None = None, hint: str | None = None, *, lint: Any
+    ) -> None:
+        self.lint = lint
+        super().__init__(what, why, hint)
 
 
 class OutputError(EdgeposeError):

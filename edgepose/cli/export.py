@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgepose.errors import InputError, ParityError, require
+from edgepose.cli._lint import lint_only, show_lint
+from edgepose.errors import InputError, LintError, ParityError, require
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +26,13 @@ _NEEDED = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="Model name, as MODEL or MODEL@HEIGHTxWIDTH.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Model name, as MODEL or MODEL@HEIGHTxWIDTH; with --target also an ONNX file, "
+            "which is then only looked at."
+        ),
+    ],
     weights: Annotated[
         Path | None,
         typer.Option(help="Weights (.safetensors, or a .pth of tensors); the zoo's if not given."),
@@ -34,7 +41,18 @@ def export(
         Path | None,
         typer.Option("--out", "-o", help="File to write, or a folder.", show_default="MODEL.onnx"),
     ] = None,
-    opset: Annotated[int, typer.Option(help="ONNX operator set, 17 to 20.")] = 18,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="Runtime that must read every operator: trt-8.6, trt-10, trt-11, trt-rtx or ort."
+        ),
+    ] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(
+            help="ONNX operator set, 17 to 20.", show_default="18, or what suits the target"
+        ),
+    ] = None,
     fold_io: Annotated[
         bool,
         typer.Option(
@@ -54,17 +72,25 @@ def export(
 ) -> None:
     """Export MODEL to ONNX and compare its poses with the PyTorch model's on real people.
 
-    The file is written only if they are the same; exit code 3 and no file if not. --images takes a
-    folder: each picture is one person, unless boxes.json or COCO annotations are there.
+    The file is written only if they are the same; exit code 3 and no file if not. With --target it
+    is written only if that runtime reads every node; if not, exit code 1 and the nodes with the
+    PyTorch modules they come from. --images takes a folder: each picture is one person, unless
+    boxes.json or COCO annotations are there.
     """
     if weights is not None and random_weights:
         raise typer.BadParameter("--weights and --random-weights exclude each other")
     if model.endswith(".onnx"):
-        raise InputError(
-            f"cannot export {model}",
-            "it is an ONNX file already; this verb makes one from a model's name",
-            f"edgepose run {model} --source PHOTO, or edgepose bench {model}",
-        )
+        if target is None:
+            raise InputError(
+                f"cannot export {model}",
+                "it is an ONNX file already; this verb makes one from a model's name",
+                f"edgepose run {model} --source PHOTO; or, to learn whether a runtime reads it, "
+                f"edgepose export {model} --target trt-10",
+            )
+        if any((weights, out, opset, fold_io, images, random_weights)):
+            raise typer.BadParameter("an ONNX file is only looked at: --target and --json alone")
+        lint_only(Path(model), target, as_json)
+        return
     # Read when torch loads. Its idle threads would otherwise spin, and where other programs want
     # the same cores that makes the comparison twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -79,11 +105,15 @@ def export(
                 weights,
                 out,
                 opset=opset,
+                target=target,
                 fold_io=fold_io,
                 images=images,
                 random_weights=random_weights,
                 progress=step,
             )
+    except LintError as error:
+        show_lint(error.lint, None, as_json)
+        raise
     except ParityError as error:
         compared = error.parity
         if as_json:

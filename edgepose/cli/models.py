@@ -68,7 +68,7 @@ def _facts(name: str, entry: ModelEntry, zoo: list[ZooEntry]) -> dict[str, Any]:
         "description": entry.description,
         "paper": entry.paper,
         "input": list(entry.input_size),
-        "multiple": entry.multiple,
+        "multiple": list(entry.steps),
         "output": entry.output,
         "params": entry.params,
         "gmacs": entry.gmacs,
@@ -106,7 +106,7 @@ _COLUMNS = (
 
 def _rows(zoo: list[ZooEntry]) -> list[tuple[str, ...]]:
     notes = _notes()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, entry in REGISTRY.items():
         printed = entry.printed
         sizes = [f"{s.input_size[0]}x{s.input_size[1]}" for s in zoo if s.model == name]
@@ -194,11 +194,12 @@ def _card(facts: dict[str, Any], entry: ModelEntry) -> Table:
         )
         if value is not None
     ]
+    steps = "x".join(str(step) for step in entry.steps)
     table = Table(title=facts["name"], show_header=False)
     for label, value in (
         ("what", entry.description),
         ("paper", entry.paper),
-        ("input", f"{entry.input_size[0]}x{entry.input_size[1]}, or multiples of {entry.multiple}"),
+        ("input", f"{entry.input_size[0]}x{entry.input_size[1]}, or multiples of {steps}"),
         ("output", f"{entry.output}, read by {entry.decoder.name}"),
         ("cost", f"{entry.params:,} parameters, {entry.gmacs:g} GMACs"),
         ("the paper prints", ", ".join(said) or "nothing of the kind"),

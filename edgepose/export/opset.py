@@ -43,8 +43,8 @@ def check_opset(opset: int) -> None:
     if opset not in OPSETS:
         raise InputError(
             f"cannot export to operator set {opset}",
-            f"edgepose writes {OPSETS[0]} to {OPSETS[-1]}: what TensorRT 8.6 to 11 and "
-            "onnxruntime 1.17 and later all read",
+            f"edgepose writes {OPSETS[0]} to {OPSETS[-1]}: TensorRT 8.6 reads the first of them, "
+            "TensorRT 10 and 11 and onnxruntime 1.17 and later all",
             f"--opset {DEFAULT_OPSET}",
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,23 @@ from torch import nn
 from edgepose.crops import box_affines, to_input, warp_crops
 from edgepose.errors import GraphError, InputError, ParityError, WeightsError
 from edgepose.export.fold_io import FoldedIO, folded_spec
+from edgepose.export.large import drop_other_weights, weights_beside
+from edgepose.export.lint import Lint, Target, ask, choose_opset, find_target, lint, refusal
 from edgepose.export.metadata import embed_spec
-from edgepose.export.opset import DEFAULT_OPSET, check_opset
 from edgepose.export.parity import FP32, Parity, ParityLimits, compare
 from edgepose.export.photos import Photo, folder_photos, sample_photos
 from edgepose.export.rewrites import REWRITES, Applied, Rewrite, rewritten
 from edgepose.export.trace import trace
 from edgepose.files import atomic_path
-from edgepose.models import build, load_weights, parse_name, spec_for, weights_digest
+from edgepose.models import (
+    REGISTRY,
+    build,
+    load_weights,
+    parse_name,
+    spec_for,
+    translator,
+    weights_digest,
+)
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner
 from edgepose.runtime.onnxruntime import OnnxRunner
@@ -48,14 +57,16 @@ class ExportResult:
 
     Attributes:
         path: The ONNX file.
-        sha256: Its digest.
-        size_bytes: Its size.
+        sha256: The digest of the ONNX file. It covers the data, whose digest the ONNX file holds.
+        size_bytes: Size of both.
         opset: Operator set.
         nodes: Number of nodes in the graph.
         spec: What it carries.
         rewrites: Exact rewrites that were applied.
+        lint: The graph held to its target, passed; None without a target.
         parity: The verdict, passed.
         seconds: Time it took.
+        data: The file beside it that holds the weights, where one file cannot.
     """
 
     path: Path
@@ -67,16 +78,20 @@ class ExportResult:
     rewrites: tuple[Applied, ...]
     parity: Parity
     seconds: float
+    lint: Lint | None = None
+    data: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
             "artefact": str(self.path),
+            "data": None if self.data is None else str(self.data),
             "sha256": self.sha256,
             "size_bytes": self.size_bytes,
             "opset": self.opset,
             "nodes": self.nodes,
             "rewrites": [r.to_dict() for r in self.rewrites],
+            "lint": None if self.lint is None else self.lint.to_dict(),
             "parity": self.parity.to_dict(),
             "spec": self.spec.to_dict(),
             "seconds": round(self.seconds, 2),
@@ -91,11 +106,13 @@ class Graph:
         model: The graph, spec embedded.
         spec: The spec it carries.
         rewrites: Exact rewrites that were applied.
+        lint: The graph held to its target's table, passed; None without a target.
     """
 
     model: onnx.ModelProto
     spec: PoseSpec
     rewrites: tuple[Applied, ...]
+    lint: Lint | None = None
 
 
 def export_model(
@@ -103,7 +120,8 @@ def export_model(
     weights: str | Path | None = None,
     out: str | Path | None = None,
     *,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
+    target: str | None = None,
     fold_io: bool = False,
     images: str | Path | None = None,
     random_weights: bool = False,
@@ -116,7 +134,8 @@ def export_model(
         weights: A safetensors file (or a ``.pth`` of tensors). By default the zoo's; the bare model
             name then means the zoo's default input size, and with a file the size it was made for.
         out: File to write, ``<model>.onnx`` by default; a folder gets a file of that name.
-        opset: 17 to 20.
+        opset: 17 to 20; by default what suits the target, 18 without one.
+        target: Runtime that has to read every node: a name in :data:`edgepose.export.TARGETS`.
         fold_io: Put preprocessing and decoding into the graph.
         images: Folder of photos to judge on; the packaged samples by default.
         random_weights: Take fresh random weights (always the same) instead of trained ones. For
@@ -127,13 +146,15 @@ def export_model(
         What was written, with the verdict.
 
     Raises:
-        InputError: Unknown model, operator set out of range, no usable photos.
+        InputError: Unknown model or target, operator set out of range, no usable photos.
         WeightsError: No weights, or they are of another model.
         GraphError: The model cannot be traced to plain operators with a free batch.
+        LintError: The target does not read the graph; nothing is written.
         OutputError: The file cannot be written.
         ParityError: The artefact finds other poses; nothing is written.
     """
-    check_opset(opset)
+    runtime = None if target is None else find_target(target)
+    choose_opset(opset, runtime)
     say = progress or (lambda step: None)
     base, _ = parse_name(name)
     photos = sample_photos() if images is None else folder_photos(images)
@@ -145,6 +166,7 @@ def export_model(
         _target(base, out),
         photos,
         opset=opset,
+        target=runtime,
         fold_io=fold_io,
         progress=progress,
     )
@@ -156,7 +178,8 @@ def export_module(
     out: str | Path,
     photos: Sequence[Photo],
     *,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
+    target: Target | None = None,
     fold_io: bool = False,
     rewrites: Sequence[Rewrite] = REWRITES,
     limits: ParityLimits = FP32,
@@ -169,7 +192,8 @@ def export_module(
         spec: Its spec, provenance included.
         out: File to write; its name must end in ``.onnx``.
         photos: People to judge on.
-        opset: 17 to 20.
+        opset: 17 to 20; by default what suits the target, 18 without one.
+        target: Runtime that has to read every node.
         fold_io: Put preprocessing and decoding into the graph.
         rewrites: Exact rewrites to apply; () for none.
         limits: What the artefact is held to.
@@ -179,35 +203,47 @@ def export_module(
         What was written, with the verdict.
 
     Raises:
+        InputError: edgepose does not write the operator set, or the target does not read it.
         GraphError: The module cannot be traced to plain operators with a free batch.
+        LintError: The target does not read the graph; nothing is written.
         OutputError: The file cannot be written.
         ParityError: The artefact finds other poses; nothing is written.
     """
     started = time.perf_counter()
     say = progress or (lambda step: None)
     out = Path(out)
+    opset = choose_opset(opset, target)
     module.eval()
     with atomic_path(out) as temporary:  # opened first: an unwritable place fails before the work
         say(f"tracing to ONNX, operator set {opset}")
-        graph = make_graph(module, spec, opset=opset, fold_io=fold_io, rewrites=rewrites)
+        graph = make_graph(
+            module, spec, opset=opset, target=target, fold_io=fold_io, rewrites=rewrites
+        )
         for applied in graph.rewrites:
             say(f"rewrote {applied.name}: {applied.effect} ({applied.places}x)")
-        temporary.write_bytes(graph.model.SerializeToString())
-        say(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")
-        with OnnxRunner(temporary) as artefact, TorchRunner(module, spec) as reference:
-            _check_batches(artefact, photos)
-            parity = compare(reference, artefact, photos, limits)
-        if not parity:
-            raise ParityError(
-                f"{out.name} does not find the poses of {spec.model}",
-                "; ".join(parity.failures),
-                "nothing was written. Compare without rewrites or with another --opset, and "
-                "report it: this is a fault of the export, not of the weights",
-                parity=parity,
-            )
-        digest, size = sha256_of(temporary), temporary.stat().st_size
+        with weights_beside(graph.model, out) as data:
+            temporary.write_bytes(graph.model.SerializeToString())
+            checked = _asked(graph, temporary)
+            if checked is not None:
+                say(checked.summary())
+            say(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")
+            with OnnxRunner(temporary) as artefact, TorchRunner(module, spec) as reference:
+                _check_batches(artefact, photos)
+                parity = compare(reference, artefact, photos, limits)
+            if not parity:
+                raise ParityError(
+                    f"{out.name} does not find the poses of {spec.model}",
+                    "; ".join(parity.failures),
+                    "nothing was written. Compare without rewrites or with another --opset, and "
+                    "report it: this is a fault of the export, not of the weights",
+                    parity=parity,
+                )
+        digest = sha256_of(temporary)
+        size = sum(file.stat().st_size for file in (temporary, data) if file is not None)
+    drop_other_weights(out, data)
     return ExportResult(
         path=out,
+        data=data,
         sha256=digest,
         size_bytes=size,
         opset=opset,
@@ -216,6 +252,7 @@ def export_module(
         rewrites=graph.rewrites,
         parity=parity,
         seconds=time.perf_counter() - started,
+        lint=checked,
     )
 
 
@@ -223,7 +260,8 @@ def make_graph(
     module: nn.Module,
     spec: PoseSpec,
     *,
-    opset: int = DEFAULT_OPSET,
+    opset: int | None = None,
+    target: Target | None = None,
     fold_io: bool = False,
     rewrites: Sequence[Rewrite] = REWRITES,
 ) -> Graph:
@@ -232,13 +270,17 @@ def make_graph(
     Args:
         module: As for :func:`export_module`; it stays as it is.
         spec: Likewise.
-        opset: 17 to 20.
+        opset: 17 to 20; by default what suits the target, 18 without one.
+        target: Runtime whose table every node is held to.
         fold_io: Put preprocessing and decoding into the graph.
         rewrites: Exact rewrites to apply; () for none.
 
     Raises:
+        InputError: edgepose does not write the operator set, or the target does not read it.
         GraphError: The module cannot be traced to plain operators with a free batch.
+        LintError: The target does not read the graph.
     """
+    opset = choose_opset(opset, target)
     lean, applied = rewritten(module, rewrites)
     height, width = spec.input_size
     example = torch.zeros(3, height, width)
@@ -247,7 +289,25 @@ def make_graph(
         example = torch.zeros(height, width, 3, dtype=torch.uint8)
     model = trace(lean, example, opset=opset)
     embed_spec(model, spec)
-    return Graph(model=model, spec=spec, rewrites=applied)
+    graph = Graph(model=model, spec=spec, rewrites=applied)
+    return graph if target is None else _linted(graph, lint(model, target))
+
+
+def _linted(graph: Graph, result: Lint) -> Graph:
+    if not result:
+        raise refusal(graph.model, result)
+    return replace(graph, lint=result)
+
+
+def _asked(graph: Graph, file: Path) -> Lint | None:
+    """The lint with what the target itself says of the file, where it is at hand.
+
+    Raises:
+        LintError: It refuses the file.
+    """
+    if graph.lint is None:
+        return None
+    return _linted(graph, graph.lint.with_verdict(ask(graph.lint.target, file))).lint
 
 
 def _check_batches(artefact: Runner, photos: Sequence[Photo]) -> None:
@@ -307,7 +367,7 @@ def _trained(name: str, weights: Path | None, random_weights: bool) -> tuple[nn.
         )
     base, _ = parse_name(name)
     module = build(base, size)
-    written = load_weights(module, weights)
+    written = load_weights(module, weights, translator(base))
     if written.get("model", base) != base:
         raise WeightsError(
             f"the weights in {weights} are of another model",
@@ -315,7 +375,11 @@ def _trained(name: str, weights: Path | None, random_weights: bool) -> tuple[nn.
             f"edgepose export {written['model']} --weights {weights}",
         )
     figures = {} if entry is None else entry.figures
-    spec = spec_for(base, size).with_provenance(
+    spec = spec_for(base, size)
+    authors = REGISTRY[base].authors
+    if authors is not None and written.get("origin") == "authors":
+        spec = replace(spec, decoder=authors.decoder, colour=authors.colour)
+    spec = spec.with_provenance(
         weights_sha256=weights_digest(module),
         trained_on=written.get("trained_on", ""),
         holdout_only=bool(figures.get("holdout_only", written.get("holdout_only") == "true")),

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.errors import GraphError
+from edgepose.export.large import put_back, set_aside
+from edgepose.export.lint.origin import name_by_module, name_strays
 from edgepose.export.opset import DEFAULT_OPSET, NATIVE, check_opset, downgrade, ir_version
 
 __all__ = ["BATCH", "INPUT", "MAX_BATCH", "check_graph", "trace"]
@@ -39,7 +41,7 @@ def trace(module: nn.Module, example: Tensor, *, opset: int = DEFAULT_OPSET) -> 
 
     Returns:
         A graph with the input ``images``, the module's output names, and the batch axis ``batch``
-        on all of them.
+        on all of them. Its nodes are named after the modules they come from.
 
     Raises:
         InputError: The operator set is out of range.
@@ -49,20 +51,29 @@ def trace(module: nn.Module, example: Tensor, *, opset: int = DEFAULT_OPSET) -> 
     images = example.expand(SAMPLES, *example.shape).contiguous()
     with torch.no_grad():
         names = list(module(images))
-    model = _simplified(_exported(module, images, names, max(opset, NATIVE)))
+    program = _exported(module, images, names, max(opset, NATIVE))
+    weights = set_aside(program.model)
+    model = program.model_proto
+    origins = name_by_module(model.graph)
+    model = _simplified(model)
     if opset < NATIVE:
         model = downgrade(model)
+    name_strays(model.graph, origins)
     _clean(model, opset)
-    check_graph(model, names)
+    check_graph(model, names, list(weights))
+    put_back(model, weights)
     return model
 
 
-def check_graph(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
+def check_graph(
+    model: onnx.ModelProto, outputs: Sequence[str], weights: Sequence[str] = ()
+) -> None:
     """Hold a graph to what every artefact promises.
 
     Args:
         model: The graph.
         outputs: Names its outputs must have, in this order.
+        weights: Names of inputs that are weights set aside, see :mod:`edgepose.export.large`.
 
     Raises:
         GraphError: It is no valid ONNX, has other outputs, a fixed batch, an operator outside the
@@ -81,13 +92,14 @@ def check_graph(model: onnx.ModelProto, outputs: Sequence[str]) -> None:
                 f"{node.op_type} is of the domain '{node.domain}'",
                 "write that part of the module in plain operators",
             )
-    found = [o.name for o in model.graph.output]
-    if [i.name for i in model.graph.input] != [INPUT] or found != list(outputs):
+    inputs = [i for i in model.graph.input if i.name not in weights]
+    taken, found = [i.name for i in inputs], [o.name for o in model.graph.output]
+    if taken != [INPUT] or found != list(outputs):
         raise GraphError(
             "the graph has other inputs or outputs than the module",
-            f"{[i.name for i in model.graph.input]} -> {found}, not ['{INPUT}'] -> {list(outputs)}",
+            f"{taken} -> {found}, not ['{INPUT}'] -> {list(outputs)}",
         )
-    for value in [*model.graph.input, *model.graph.output]:
+    for value in [*inputs, *model.graph.output]:
         batch = value.type.tensor_type.shape.dim[0]
         if batch.dim_param != BATCH:
             raise GraphError(
@@ -116,7 +128,7 @@ class _Ordered(nn.Module):
 
 def _exported(
     module: nn.Module, images: Tensor, names: Sequence[str], opset: int
-) -> onnx.ModelProto:
+) -> torch.onnx.ONNXProgram:
     axis = torch.export.Dim(BATCH, min=1, max=MAX_BATCH)
     try:
         with _quiet(), torch.no_grad():
@@ -137,7 +149,7 @@ def _exported(
         ) from error
     if program is None:
         raise AssertionError("the dynamo exporter returns a program")
-    return program.model_proto
+    return program
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

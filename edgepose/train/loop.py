@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from edgepose.errors import EdgeposeError, InputError
-from edgepose.models import load_weights, save_weights
+from edgepose.models import REGISTRY, load_weights, save_weights, translator
 from edgepose.runtime.torch import TorchRunner
 from edgepose.spec import PoseSpec
 from edgepose.train.annotations import Record
@@ -171,7 +171,15 @@ class Trainer:
 
         What they were trained on, and whether only the hold-out may measure them, passes on.
         """
-        earlier = load_weights(self.module, weights)
+        authors = REGISTRY[self.spec.model].authors
+        earlier = load_weights(self.module, weights, translator(self.spec.model))
+        if authors and earlier.get("origin") == "authors" and authors.colour != self.spec.colour:
+            raise InputError(
+                f"cannot begin with {weights}",
+                f"its authors trained on {authors.colour} images, edgepose on {self.spec.colour}",
+                "they can be exported as they are: edgepose export "
+                f"{self.spec.model} --weights {weights}",
+            )
         if earlier.get("trained_on"):
             self._trained_on += f"; begun with weights trained on {earlier['trained_on']}"
         self._holdout_only |= earlier.get("holdout_only") == "true"

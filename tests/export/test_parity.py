@@ -157,3 +157,48 @@ def test_the_limits_are_about_invisible_differences() -> None:
     assert FP32.median_px <= 0.01
     assert FP32.p99_px <= 0.1
     assert FP32.oks_mean >= 0.9999
+
+
+# Models that decide: rounding of the input tips the decision.
+
+
+def tipping(share: float, lift: float) -> Respond:
+    """Maps whose right neighbour of the peak rises by ``lift`` for persons that rounding tips."""
+    calls = 0
+
+    def respond(images: np.ndarray) -> Maps:
+        nonlocal calls
+        calls += 1
+        maps = blobs(np.round(images, 3))["heatmaps"]
+        if calls > 1:  # the second look, at the shaken input
+            maps[: round(share * len(maps)), ..., 8:] += lift
+        return {"heatmaps": maps}
+
+    return respond
+
+
+def one_photo(photos: list[Photo]) -> list[Photo]:
+    return [max(photos, key=lambda photo: len(photo.boxes))]
+
+
+def test_what_rounding_tips_in_the_reference_does_not_count(photos: list[Photo]) -> None:
+    """One person in three: the others still judge the artefact."""
+    photos = one_photo(photos)
+    count = len(photos[0].boxes)
+    parity = run(photos, tipping(1 / count, 0.9), lambda images: blobs(np.round(images, 3)))
+    assert parity.noise > 0.5
+    assert parity.undecided == 17
+    assert parity.keypoints == 17 * (count - 1)
+    assert parity
+
+
+def test_a_model_that_rounding_tips_everywhere_cannot_be_judged(photos: list[Photo]) -> None:
+    photos = one_photo(photos)
+    parity = run(photos, tipping(1.0, 0.9), lambda images: blobs(np.round(images, 3)))
+    assert not parity
+    assert "share of decided keypoints is 0" in " ".join(parity.failures)
+
+
+def test_a_calm_reference_leaves_the_noise_as_it_is(photos: list[Photo]) -> None:
+    parity = run(photos, blobs, blobs)
+    assert FP32.noise <= parity.noise < 10 * FP32.noise

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.export.photos import Photo, sample_photos
+from edgepose.models.encoder import LayerScale
 from edgepose.models.mitpose import GRN
 from edgepose.spec import DecoderSpec, PoseSpec
 
@@ -76,6 +77,8 @@ def lively(module: nn.Module, example: Tensor, seed: int = 0) -> nn.Module:
             if isinstance(layer, (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)):
                 layer.weight.uniform_(0.5, 1.5, generator=random)
                 layer.bias.normal_(0, 0.3, generator=random)
+            elif isinstance(layer, LayerScale):
+                layer.gain.normal_(0, 0.5, generator=random)
             elif isinstance(layer, GRN):
                 layer.gain.normal_(0, 0.5, generator=random)
                 layer.shift.normal_(0, 0.3, generator=random)

@@ -20,13 +20,31 @@ from edgepose.export.rewrites.batchnorm import BATCHNORM
 from edgepose.export.rewrites.conv_norm import CONV_NORM
 from edgepose.export.rewrites.gelu import GELU
 from edgepose.export.rewrites.grn import GRN_SCALE
+from edgepose.export.rewrites.layerscale import LAYERSCALE
 from edgepose.export.rewrites.local import LOCAL
+from edgepose.export.rewrites.max_unpool import MAX_UNPOOL
 from edgepose.export.rewrites.scconv import SCCONV
+from edgepose.export.rewrites.sine import SINE
+from edgepose.export.rewrites.tokens import TOKENS
+from edgepose.export.rewrites.twin import TWIN
 
 __all__ = ["REWRITES", "Applied", "Rewrite", "rewritten"]
 
 # In this order: the first two look for blocks as the model builds them, the others replace blocks.
-REWRITES: tuple[Rewrite, ...] = (BATCHNORM, GRN_SCALE, LOCAL, ATTENTION, SCCONV, GELU, CONV_NORM)
+REWRITES: tuple[Rewrite, ...] = (
+    BATCHNORM,
+    GRN_SCALE,
+    LOCAL,
+    LAYERSCALE,
+    TOKENS,
+    SINE,
+    ATTENTION,
+    TWIN,
+    SCCONV,
+    MAX_UNPOOL,
+    GELU,
+    CONV_NORM,
+)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 softmax((c q) k) with q = W x + b is softmax(q' k) with q' = (c W) x + c b. Three layers instead of
 one spare the Slices that take their joint result apart: each of them is a copy. Written out as
-MatMul and Softmax, so that no exporter decides what attention becomes.
+MatMul and Softmax, so that no exporter decides what attention becomes. Where there is one head
+only, nothing is left to split: the products take the tokens as they are.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.export.rewrites._base import Rewrite, pointwise, replace_modules
+from edgepose.models.encoder import Attention
 from edgepose.models.mitpose import MapAttention, TokenAttention
 
-__all__ = ["ATTENTION", "PlainMapAttention", "PlainTokenAttention"]
+__all__ = ["ATTENTION", "PlainAttention", "PlainMapAttention", "PlainTokenAttention"]
 
 
 class PlainMapAttention(nn.Module):
@@ -56,6 +58,40 @@ class PlainTokenAttention(nn.Module):
         return projected
 
 
+class PlainAttention(nn.Module):
+    """:class:`Attention` of :mod:`edgepose.models.encoder` without a scale."""
+
+    def __init__(self, attention: Attention) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.q = _scaled(attention.q, attention.scale)
+        self.k = attention.k
+        self.v = attention.v
+        self.project = attention.project
+
+    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+        """(B, T, d) to the same shape; ``position`` (1, T, d) is seen by queries and keys only."""
+        located = x if position is None else x + position
+        q, k, v = self.q(located), self.k(located), self.v(x)  # (B, T, d)
+        if self.heads == 1:
+            mixed = (q @ k.transpose(1, 2)).softmax(dim=-1) @ v  # (B, T, d)
+        else:
+            q, k, v = (part.unflatten(2, (self.heads, -1)) for part in (q, k, v))
+            shares = (q.transpose(1, 2) @ k.permute(0, 2, 3, 1)).softmax(dim=-1)  # (B, h, T, T)
+            mixed = (shares @ v.transpose(1, 2)).transpose(1, 2).flatten(2)  # (B, T, d)
+        projected: Tensor = self.project(mixed)
+        return projected
+
+
+@torch.no_grad()
+def _scaled(layer: nn.Linear, scale: float) -> nn.Linear:
+    """The layer with its results multiplied by ``scale``."""
+    scaled = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None)
+    scaled = scaled.to(layer.weight.dtype)
+    scaled.load_state_dict({name: value * scale for name, value in layer.state_dict().items()})
+    return scaled.eval()
+
+
 @torch.no_grad()
 def _parts(qkv: nn.Conv2d | nn.Linear, heads: int) -> list[tuple[Tensor, Tensor]]:
     """Weights and biases of q, k and v; q's times 1/sqrt(d/h)."""
@@ -74,8 +110,10 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
 
 
 def _apply(root: nn.Module) -> int:
-    return replace_modules(root, MapAttention, PlainMapAttention) + replace_modules(
-        root, TokenAttention, PlainTokenAttention
+    return (
+        replace_modules(root, MapAttention, PlainMapAttention)
+        + replace_modules(root, TokenAttention, PlainTokenAttention)
+        + replace_modules(root, Attention, PlainAttention)
     )
 
 

@@ -1,8 +1,13 @@
 """GRN in two passes over the map: g * x * N + b + x = x * (1 + g N) + b, and b moves on.
 
 The shift b goes into the 1x1 convolution that follows: W (y + b) + c = W y + (c + W b). The norm is
-taken as the square root of the mean of x * x: Pow and ReduceL2 are slow in onnxruntime. (The
-module scales x first, so that FP16 sums cannot overflow; artefacts keep these reductions in FP32.)
+written as the square root of a sum of products: Pow and ReduceL2 are slow in onnxruntime.
+
+As in the module, x is scaled by 1/sqrt(H*W) before it is squared, and the denominator's 1e-6 with
+it: N is a ratio, so nothing changes, but a sum of H*W squares stays as small as their mean and FP16
+does not overflow (without the scale it does on a 64x48 map from a standard deviation of 4.6 on). It
+costs half a percent of mitpose-lite's time. The smallest energy, which keeps gradients finite, has
+no part in a graph without gradients.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.export.rewrites._base import Rewrite
-from edgepose.models.mitpose import GRN, SMALLEST_ENERGY, Local, SCBlock
+from edgepose.models.mitpose import GRN, Local, SCBlock
 
 __all__ = ["GRN_SCALE", "ScaleGRN"]
 
@@ -25,9 +30,10 @@ class ScaleGRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        norm = (x * x).mean((2, 3), keepdim=True).clamp_min(SMALLEST_ENERGY).sqrt()  # (B, C, 1, 1)
-        epsilon = 1e-6 * (x.shape[2] * x.shape[3]) ** -0.5
-        factor: Tensor = 1 + self.gain * (norm / (norm.mean(1, keepdim=True) + epsilon))
+        scale = (x.shape[2] * x.shape[3]) ** -0.5
+        scaled = x * scale
+        norm = (scaled * scaled).sum((2, 3), keepdim=True).sqrt()  # (B, C, 1, 1)
+        factor: Tensor = 1 + self.gain * (norm / (norm.mean(1, keepdim=True) + 1e-6 * scale))
         return x * factor
 
 

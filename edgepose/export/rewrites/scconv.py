@@ -4,6 +4,10 @@ SRU ends by joining two halves, CRU begins by splitting there: the halves are ha
 are. With the smooth gate hi + lo = x, so that the crossed sums hi_a + lo_b and hi_b + lo_a are
 x_b + d and x_a - d with d = hi_a - hi_b: half the arithmetic, and lo is never computed.
 
+With the threshold, the gate's weights gamma / sum(gamma) are constants: multiplied into the norm's
+own, they cost nothing. And sigmoid(s) > 1/2 is asked as s > 0, which FP16 answers for every s (its
+sigmoid is 1/2 up to s = 1e-3; in FP32 the two questions differ for s below 1.2e-7 only).
+
 CRU joins its two paths, weighs the result and adds its halves. The paths are weighed as they are;
 only the 2C channel means are joined, for the softmax.
 
@@ -20,6 +24,7 @@ from torch import Tensor, nn
 
 from edgepose.export.rewrites._base import Rewrite
 from edgepose.models.mitpose import CRU, SCBlock, SmoothSRU, ThresholdSRU
+from edgepose.models.mitpose_b import SCConv
 
 __all__ = ["SCCONV", "HalvesCRU", "HalvesSmoothSRU", "HalvesThresholdSRU"]
 
@@ -46,14 +51,13 @@ class HalvesThresholdSRU(nn.Module):
 
     def __init__(self, sru: ThresholdSRU) -> None:
         super().__init__()
-        self.norm = sru.norm
+        self.norm = _scoring(sru.norm)
 
     def forward(self, x: Tensor) -> Halves:
         """(B, C, H, W) to two of (B, C/2, H, W)."""
-        gamma = self.norm.weight
-        gate = torch.sigmoid(self.norm(x) * (gamma / gamma.sum())[:, None, None])
-        above = gate > 0.5
-        gated = gate * x
+        score = self.norm(x)
+        above = score > 0
+        gated = torch.sigmoid(score) * x
         hi_a, hi_b = torch.where(above, x, gated).chunk(2, dim=1)
         lo_a, lo_b = torch.where(above, 0.0, gated).chunk(2, dim=1)
         return hi_a + lo_b, hi_b + lo_a
@@ -81,10 +85,21 @@ class HalvesCRU(nn.Module):
         return weighted
 
 
+@torch.no_grad()
+def _scoring(norm: nn.GroupNorm) -> nn.GroupNorm:
+    """The norm with its result's weights gamma / sum(gamma) multiplied into its own."""
+    gamma, beta = norm.weight.double(), norm.bias.double()
+    share = gamma / gamma.sum()
+    scoring = nn.GroupNorm(norm.num_groups, norm.num_channels, eps=norm.eps)
+    scoring = scoring.to(norm.weight.dtype)
+    scoring.load_state_dict({"weight": gamma * share, "bias": beta * share})
+    return scoring.eval()
+
+
 def _apply(root: nn.Module) -> int:
     places = 0
     for module in root.modules():
-        if isinstance(module, SCBlock):
+        if isinstance(module, (SCBlock, SCConv)):
             sru = module.sru
             halves = HalvesSmoothSRU(sru) if isinstance(sru, SmoothSRU) else HalvesThresholdSRU(sru)
             module.add_module("sru", halves)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import onnxruntime
+import pytest
+import torch
+
+from edgepose.export import make_graph
+from edgepose.export.rewrites import rewritten
+from edgepose.export.rewrites.twin import TWIN, PlainTwinEncoder
+from edgepose.models.vttranspose import TwinEncoder, vttranspose
+from edgepose.spec import DecoderSpec, PoseSpec
+from tests.export.rewrites.proof import operators, prove, relative
+from tests.export.tiny import lively
+
+DEPTH = 2
+
+
+def encoder(heads: int, x: torch.Tensor) -> TwinEncoder:
+    """An encoder whose attention and tables matter: fresh ones hardly change the map."""
+    found = TwinEncoder(x.shape[1], (x.shape[2], x.shape[3]), depth=DEPTH, heads=heads, dropout=0.1)
+    with torch.no_grad():
+        for name, parameter in found.named_parameters():
+            if name.endswith(("q.weight", "kv.weight", "table")):
+                parameter.normal_(0, 0.5)
+    lively(found, x)
+    return found
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+def test_columns_and_rows_as_they_lie(heads: int) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 9, 5)
+    literal = encoder(heads, x)
+    changed = prove(literal, x, TWIN, places=1)
+    assert isinstance(changed.get_submodule("0"), PlainTwinEncoder)
+    found = operators(changed, x)
+    assert found["MatMul"] == DEPTH * 2 * (4 + 2)  # q, k, v, out and the two products
+    assert found["Softmax"] == DEPTH * 2
+    # No copies of parts, no regrouping by computed shapes, no scale.
+    assert not {"Einsum", "Mul", "Split", "Slice", "Gather", "Shape", "Expand"} & set(found)
+    if heads == 1:
+        assert found["Reshape"] == 0
+        # One into columns, one back to the map, three a layer, and the keys' in both its products.
+        assert found["Transpose"] == 2 + DEPTH * (3 + 2)
+        before = operators(literal, x)
+        assert (before["Einsum"], before["Mul"]) == (DEPTH * 2 * 2, DEPTH * 2)
+
+
+def test_columns_are_not_taken_for_rows_on_a_square_map() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 16, 6, 6)  # where no shape would betray it
+    literal = encoder(1, x)
+    prove(literal, x, TWIN, places=1)
+    with torch.no_grad():
+        turned = literal(x.transpose(2, 3)).transpose(2, 3)
+        assert (turned - literal(x)).abs().max() > 0.1  # the proof above can tell them apart
+
+
+def test_one_person_or_several_at_any_batch() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 16, 5, 7)
+    plain, _ = rewritten(torch.nn.Sequential(encoder(1, x)), [TWIN])
+    with torch.no_grad():
+        torch.testing.assert_close(plain(x[1:2]), plain(x)[1:2])
+
+
+@pytest.mark.slow
+def test_the_whole_net_exports_to_plain_operators_with_a_free_batch() -> None:
+    """A slim net of one layer: all kinds of parts that the registry's has, in less time."""
+    torch.manual_seed(0)
+    net = vttranspose((32, 32), 17, width=8, channels=16, depth=1)
+    lively(net, torch.randn(4, 3, 32, 32))
+    with torch.no_grad():
+        net.head.weight.mul_(100)
+    spec = PoseSpec(
+        model="slim", input_size=(32, 32), output="heatmap", decoder=DecoderSpec(name="dark")
+    )
+    graph = make_graph(net, spec)
+    assert ("twin", 1) in [(applied.name, applied.places) for applied in graph.rewrites]
+    nodes = graph.model.graph.node
+    assert not {"Einsum", "BatchNormalization", "Shape", "Mul"} & {node.op_type for node in nodes}
+    assert {node.domain for node in nodes} <= {"", "ai.onnx"}
+    assert not graph.model.functions
+    for value in (*graph.model.graph.input, *graph.model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
+    session = onnxruntime.InferenceSession(
+        graph.model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    for batch in (1, 3):
+        images = torch.randn(batch, 3, 32, 32)
+        (found,) = session.run(None, {"images": images.numpy()})
+        with torch.no_grad():
+            assert relative(torch.from_numpy(found), net(images)["heatmaps"]) < 1e-5

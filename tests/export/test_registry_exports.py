@@ -1,0 +1,104 @@
+"""Every model through the whole export, and into an engine where TensorRT-RTX is installed.
+
+Small ones first.
+
+What passed is remembered by the digest of everything that could change it, so that only a change
+of models, export or the packages below them costs the minutes again. ``--cache-clear`` forgets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+import edgepose
+from edgepose.errors import EdgeposeError
+from edgepose.export.lint import TARGETS
+from edgepose.export.lint.rtx import installed
+from edgepose.models import REGISTRY
+
+SMALLEST_FIRST = sorted(REGISTRY, key=lambda name: (REGISTRY[name].gmacs, name))
+
+
+@pytest.fixture(scope="session")
+def script(repo_root: Path) -> ModuleType:
+    sys.path.insert(0, str(repo_root / "benchmarks"))
+    try:
+        import registry_exports
+    finally:
+        sys.path.pop(0)
+    return registry_exports
+
+
+@pytest.fixture(scope="session")
+def sources(repo_root: Path) -> str:
+    """Digest of what an export depends on."""
+    digest = hashlib.sha256()
+    for package in ("torch", "onnx", "onnxscript", "onnxslim", "onnxruntime", "numpy"):
+        digest.update(f"{package} {version(package)}\n".encode())
+    digest.update(f"TensorRT-RTX: {installed()}\n".encode())
+    package = Path(edgepose.__file__).parent
+    parts = ["*.py", "models/**/*.py", "export/**/*.py", "runtime/*.py", "samples/*"]
+    files = [file for part in parts for file in package.glob(part) if file.is_file()]
+    for file in sorted([*files, repo_root / "benchmarks" / "registry_exports.py"]):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST_FIRST)
+def test_it_exports_and_finds_the_same_poses(
+    name: str, script: ModuleType, sources: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    cache, key = request.config.cache, f"edgepose/exports/{name}"
+    assert cache is not None
+    if cache.get(key, None) == sources:
+        return
+    torch.set_num_threads(2)
+    row = script.examine(name, tmp_path, engine=installed())
+    assert row["people"] == script.JUDGED_PEOPLE
+    assert row["params"] == REGISTRY[name].params
+    assert row["read_by"] == list(TARGETS)
+    assert not {"Einsum", "Loop", "If", "Scan"} & row["operators"].keys()
+    cache.set(key, sources)
+
+
+@pytest.mark.parametrize("name", ["mitpose-lite@64x48", "mgil-w32-32"])
+def test_warmed_weights_are_lively_and_always_the_same(name: str, script: ModuleType) -> None:
+    images = torch.zeros(1, 3, *script.spec_for(name).input_size)
+    outputs = []
+    for _ in range(2):
+        module, _ = script.warmed(name)
+        with torch.no_grad():
+            outputs.append(module(images))
+    for key, value in outputs[0].items():
+        assert torch.equal(value, outputs[1][key])
+        assert value.std() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("operator", "outputs", "domain"),
+    [("MaxPool", ["y", "i"], ""), ("ScatterND", ["y"], ""), ("Fused", ["y"], "com.microsoft")],
+)
+def test_what_no_parser_reads_is_refused(
+    script: ModuleType, operator: str, outputs: Sequence[str], domain: str
+) -> None:
+    def graph(*nodes: onnx.NodeProto) -> onnx.ModelProto:
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+        return helper.make_model(helper.make_graph(nodes, "g", [value], [value]))
+
+    fine = helper.make_node("MaxPool", ["x"], ["y"])
+    assert script.refuse_unreadable(graph(fine, fine)) == {"MaxPool": 2}
+    with pytest.raises(EdgeposeError, match=operator):
+        script.refuse_unreadable(
+            graph(fine, helper.make_node(operator, ["x"], outputs, "n", domain=domain))
+        )
