@@ -11,35 +11,29 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from edgepose.crops import box_affines, to_input, warp_crops
-from edgepose.errors import GraphError, InputError, ParityError, WeightsError
+from edgepose.errors import GraphError, InputError, ParityError
 from edgepose.export.fold_io import FoldedIO, folded_spec
 from edgepose.export.large import drop_other_weights, weights_beside
 from edgepose.export.lint import Lint, Target, ask, choose_opset, find_target, lint, refusal
 from edgepose.export.metadata import embed_spec
 from edgepose.export.parity import FP32, Parity, ParityLimits, compare
 from edgepose.export.photos import Photo, folder_photos, sample_photos
+from edgepose.export.pretrained import trained
 from edgepose.export.rewrites import REWRITES, Applied, Rewrite, rewritten
 from edgepose.export.trace import trace
 from edgepose.files import atomic_path
 from edgepose.models import (
-    REGISTRY,
-    build,
-    load_weights,
     parse_name,
-    spec_for,
-    translator,
-    weights_digest,
 )
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.torch import TorchRunner
-from edgepose.spec import Measurement, PoseSpec
-from edgepose.zoo import ZooEntry, entries, sha256_of
+from edgepose.spec import PoseSpec
+from edgepose.zoo import sha256_of
 
 __all__ = ["ExportResult", "Graph", "export_model", "export_module", "make_graph"]
 
@@ -159,7 +153,7 @@ def export_model(
     base, _ = parse_name(name)
     photos = sample_photos() if images is None else folder_photos(images)
     say(f"building {name}")
-    module, spec = _trained(name, None if weights is None else Path(weights), random_weights)
+    module, spec = trained(name, None if weights is None else Path(weights), random_weights)
     return export_module(
         module,
         spec,
@@ -343,75 +337,6 @@ def _crops(photos: Sequence[Photo], count: int, spec: PoseSpec) -> UInt8:
             break
     crops = np.concatenate(parts)
     return crops[np.arange(count) % len(crops)]
-
-
-def _trained(name: str, weights: Path | None, random_weights: bool) -> tuple[nn.Module, PoseSpec]:
-    """The model with its weights, and its spec with their provenance."""
-    if random_weights:
-        if weights is not None:
-            raise InputError("weights from a file or random ones, not both")
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return build(name).eval(), spec_for(name)
-    entry = _zoo_entry(name) if weights is None else None
-    if entry is not None:
-        weights, size = entry.weights, entry.input_size
-    elif weights is not None:
-        size = _size_of(name, weights)
-    else:
-        raise WeightsError(
-            f"the zoo has no trained weights of '{name}'",
-            f"it has {', '.join(e.name for e in entries()) or 'none'}",
-            f"edgepose export {name} --weights FILE.safetensors; or, to measure speed only, "
-            "--random-weights",
-        )
-    base, _ = parse_name(name)
-    module = build(base, size)
-    written = load_weights(module, weights, translator(base))
-    if written.get("model", base) != base:
-        raise WeightsError(
-            f"the weights in {weights} are of another model",
-            f"the file says it is {written['model']}",
-            f"edgepose export {written['model']} --weights {weights}",
-        )
-    figures = {} if entry is None else entry.figures
-    spec = spec_for(base, size)
-    authors = REGISTRY[base].authors
-    if authors is not None and written.get("origin") == "authors":
-        spec = replace(spec, decoder=authors.decoder, colour=authors.colour)
-    spec = spec.with_provenance(
-        weights_sha256=weights_digest(module),
-        trained_on=written.get("trained_on", ""),
-        holdout_only=bool(figures.get("holdout_only", written.get("holdout_only") == "true")),
-        measured=tuple(Measurement(**row) for row in figures.get("measured", ())),
-    )
-    return module.eval(), spec
-
-
-def _zoo_entry(name: str) -> ZooEntry | None:
-    """The zoo's setting of exactly that name, or the model's default setting."""
-    return next((e for e in entries() if name == e.name or (name == e.model and e.default)), None)
-
-
-def _size_of(name: str, weights: Path) -> tuple[int, int]:
-    """The input size in the name, else the one that the weights were made for, else native."""
-    base, size = parse_name(name)
-    if "@" in name:
-        return size
-    made_for = _recorded_size(weights)
-    return size if made_for is None else parse_name(f"{base}@{made_for}")[1]
-
-
-def _recorded_size(weights: Path) -> str | None:
-    """``HxW`` from the file's metadata; None too where loading it will say what is wrong."""
-    if weights.suffix != ".safetensors":
-        return None
-    try:
-        with safe_open(weights, framework="pt") as file:
-            size: str | None = (file.metadata() or {}).get("input_size")
-            return size
-    except (SafetensorError, OSError):
-        return None
 
 
 def _target(base: str, out: str | Path | None) -> Path:

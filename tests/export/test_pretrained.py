@@ -1,0 +1,74 @@
+"""Whose weights are exported, and what the spec says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edgepose.errors import InputError, WeightsError
+from edgepose.export.pretrained import trained
+from edgepose.models import REGISTRY, build, save_weights, spec_for
+from tests.models.checkpoints import published
+
+
+def saved(folder: Path, shapes: published.Shapes) -> Path:
+    path = folder / "authors.pth"
+    torch.save(published.filled(shapes), path)
+    return path
+
+
+def test_the_authors_weights_come_with_the_authors_decoder(tmp_path: Path) -> None:
+    shapes = published.hrnet_shapes(32) | published.final_layer(17, 32)
+    module, spec = trained("hrnet-w32", saved(tmp_path, shapes))
+    authors = REGISTRY["hrnet-w32"].authors
+    assert authors is not None
+    assert spec.decoder == authors.decoder != spec_for("hrnet-w32").decoder
+    assert spec.decoder.alignment == "corner"
+    assert spec.colour == "rgb"
+    assert spec.provenance.weights_sha256
+    assert spec.provenance.trained_on == ""  # the file does not say
+    assert not module.training
+
+
+def test_some_authors_trained_on_another_channel_order(tmp_path: Path) -> None:
+    authors = REGISTRY["simplebaseline-r50"].authors
+    assert authors is not None
+    assert authors.colour == "bgr"
+
+
+def test_our_own_weights_keep_our_decoder(tmp_path: Path) -> None:
+    path = tmp_path / "ours.safetensors"
+    save_weights(build("hrnet-w32"), path, model="hrnet-w32", input_size=(256, 192))
+    _, spec = trained("hrnet-w32", path)
+    assert spec.decoder == spec_for("hrnet-w32").decoder
+
+
+def test_a_damaged_checkpoint_of_the_authors_names_its_keys(tmp_path: Path) -> None:
+    shapes = published.hrnet_shapes(32) | published.final_layer(17, 32)
+    del shapes["conv1.weight"]
+    shapes["final_layer.weight"] = (16, 32, 1, 1)
+    shapes["classifier.weight"] = (1000, 2048)
+    with pytest.raises(WeightsError) as caught:
+        trained("hrnet-w32", saved(tmp_path, shapes))
+    text = str(caught.value)
+    for words in ("1 missing", "1 unexpected (classifier.weight)", "of another shape", "(16, 32"):
+        assert words in text
+    assert "authors" in text
+
+
+def test_random_weights_are_always_the_same() -> None:
+    (first, _), (second, _) = (trained("mgil-w32-32", random_weights=True) for _ in range(2))
+    for ours, theirs in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_file_and_random_weights_exclude_each_other() -> None:
+    with pytest.raises(InputError, match="not both"):
+        trained("mgil-w32-32", Path("x.safetensors"), random_weights=True)
+
+
+def test_without_weights_it_says_what_to_type() -> None:
+    with pytest.raises(WeightsError, match="--weights FILE"):
+        trained("refinepose-s")
