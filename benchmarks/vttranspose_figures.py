@@ -20,7 +20,7 @@ inference  Of a fresh process as well: by how much resident memory rises while t
 latency    Of the same ONNX files, in shuffled rounds; quoted are ratios inside a round.
 
 Weights are random: neither memory nor time depends on them. Needs Linux, and a few GiB of memory.
-Run it on an idle machine; the record tells the load.
+Run it on an idle machine; the record tells the load while it timed.
 """
 
 from __future__ import annotations
@@ -342,7 +342,6 @@ def main() -> int:
     sizes = arguments.size or [(256, 192), (384, 288)]
     subjects = [Subject(name, *size) for size in sizes for name in (*NETS, *ATTENTIONS)]
     console = Console(stderr=True)
-    before = load_average()
     results: list[dict[str, Any]] = []
 
     def add(figure: str, subject: Subject, row: dict[str, Any]) -> None:
@@ -352,30 +351,34 @@ def main() -> int:
     schedule = Schedule(rounds=arguments.rounds, calls=3, warmup=2)
     with tempfile.TemporaryDirectory() as folder, Progress(console=console, transient=True) as bar:
         task = bar.add_task("counting", total=None)
+        graphs: dict[Subject, Path] = {}
+        cells = []
         for subject in subjects:
             add("costs", subject, costs(subject))
+            bar.update(task, description=f"exporting {subject.title}")
+            graphs[subject] = export(subject, Path(folder))
+            session = open_session(graphs[subject], "cpu", arguments.threads)
+            images = np.random.default_rng(0).normal(size=subject.shape(1)).astype(np.float32)
+            cells.append(Cell(subject.title, partial(session.run, None, {"images": images})))
+        bar.update(task, description="timing")
+        before = load_average()
+        samples = measure(
+            cells, schedule, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+        after = load_average()
         threads = {"threads": arguments.threads}
+        for subject, path in graphs.items():
+            bar.update(task, description=f"memory of {subject.title}")
+            for arena in (False, True):
+                asked = {"what": "inference", "graph": str(path), "shape": subject.shape(1)}
+                found = repeated(asked | threads | {"arena": arena}, arguments.repeats)
+                add("inference memory", subject, {"arena": arena} | found)
         for subject in trained(subjects):
             bar.update(task, description=f"training memory of {subject.title}")
             asked = {"what": "training", "subject": asdict(subject), "batch": arguments.batch}
             found = repeated(asked | threads, arguments.repeats)
             dropout = subject.dropout if subject.is_net else 0.0
             add("training memory", subject, {"dropout": dropout} | found)
-        cells = []
-        for subject in subjects:
-            bar.update(task, description=f"exporting {subject.title}")
-            path = export(subject, Path(folder))
-            for arena in (False, True):
-                asked = {"what": "inference", "graph": str(path), "shape": subject.shape(1)}
-                found = repeated(asked | threads | {"arena": arena}, arguments.repeats)
-                add("inference memory", subject, {"arena": arena} | found)
-            session = open_session(path, "cpu", arguments.threads)
-            images = np.random.default_rng(0).normal(size=subject.shape(1)).astype(np.float32)
-            cells.append(Cell(subject.title, partial(session.run, None, {"images": images})))
-        bar.update(task, description="timing")
-        samples = measure(
-            cells, schedule, lambda done, total: bar.update(task, completed=done, total=total)
-        )
     latency = judge(pairs(sizes), samples)
     record = BenchRecord(
         kind="vttranspose-figures",
@@ -400,7 +403,7 @@ def main() -> int:
             "schedule": schedule.to_dict(),
             "paper": PAPER,
             "load_before": before,
-            "load_after": load_average(),
+            "load_after": after,
         },
         results=[*results, *({"figure": "latency"} | row for row in latency)],
     )
@@ -478,7 +481,7 @@ def parse() -> argparse.Namespace:
         help="of the images; may be repeated; nets are trained at the first (256x192, 384x288)",
     )
     parser.add_argument("--batch", type=int, default=4, help="images a training step (4)")
-    parser.add_argument("--repeats", type=int, default=3, help="processes for each memory (3)")
+    parser.add_argument("--repeats", type=int, default=2, help="processes for each memory (2)")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of timing (15)")
     parser.add_argument("--threads", type=int, default=cores, help=f"threads (all: {cores})")
     parser.add_argument("--json", action="store_true", help="print the record")

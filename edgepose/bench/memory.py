@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import platform
 import re
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +20,11 @@ _RESET = Path("/proc/self/clear_refs")
 class PeakMemory:
     """Measures by how much resident memory rises, at its highest, inside a ``with`` block.
 
-    All of the process counts, its other threads included. Memory that was freed before but kept by
-    the allocator can be used again without any growth: for figures that can be compared, measure
-    once in a fresh process. Start it with ``MALLOC_MMAP_THRESHOLD_=65536``, and glibc gives every
-    larger block back when it is freed, so that the peak is one of live memory.
+    All of the process counts, its other threads included. What glibc's allocator holds without use
+    is given back first; other allocators may use again, without any growth, what they kept: for
+    figures that can be compared, measure once in a fresh process. Start it with
+    ``MALLOC_MMAP_THRESHOLD_=65536``, and glibc gives every larger block back when it is freed, so
+    that the peak is one of live memory.
 
     Attributes:
         before: Resident bytes on entry.
@@ -37,6 +40,8 @@ class PeakMemory:
 
     def __enter__(self) -> PeakMemory:
         gc.collect()
+        if platform.libc_ver()[0] == "glibc":
+            ctypes.CDLL(None).malloc_trim(0)
         try:
             _RESET.write_text("5")  # the peak starts again from what is resident now
         except OSError as error:

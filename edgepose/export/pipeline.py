@@ -19,6 +19,7 @@ from edgepose.export.fold_io import FoldedIO, folded_spec
 from edgepose.export.large import drop_other_weights, weights_beside
 from edgepose.export.lint import Lint, Target, ask, choose_opset, find_target, lint, refusal
 from edgepose.export.metadata import embed_spec
+from edgepose.export.nudge import nudged
 from edgepose.export.parity import FP32, Parity, ParityLimits, compare
 from edgepose.export.photos import Photo, folder_photos, sample_photos
 from edgepose.export.pretrained import trained
@@ -223,7 +224,7 @@ def export_module(
             say(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")
             with OnnxRunner(temporary) as artefact, TorchRunner(module, spec) as reference:
                 _check_batches(artefact, photos)
-                parity = compare(reference, artefact, photos, limits)
+                parity = compare(reference, artefact, photos, limits, nudged(module, spec))
             if not parity:
                 raise ParityError(
                     f"{out.name} does not find the poses of {spec.model}",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,20 @@ def test_what_was_there_before_does_not_count() -> None:
         pass
     assert block.size == 1
     assert peak.growth < 16 * MIB  # the peak before was reset
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="other allocators keep what they keep"
+)
+def test_what_the_allocator_had_kept_counts_when_it_is_used_again() -> None:
+    """Holes between blocks that stay: the heap cannot shrink, and the next blocks fit into them."""
+    blocks = [np.ones(32 * 1024, np.uint8) for _ in range(4000)]
+    kept = blocks[::2]
+    del blocks
+    with PeakMemory() as peak:
+        again = [np.ones(31 * 1024, np.uint8) for _ in range(2000)]
+    assert len(kept) == len(again)
+    assert 50 * MIB < peak.growth < 80 * MIB
 
 
 def test_a_system_without_these_figures_is_named(

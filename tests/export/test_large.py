@@ -22,9 +22,15 @@ from tests.export.tiny import SIZE, TinyHeatmaps, TinySimCC, heatmap_spec, peopl
 IMAGES = np.random.default_rng(0).normal(0, 1, (3, 3, *SIZE)).astype(np.float32)
 
 
+def lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "ONE_FILE", 10_000)
+    monkeypatch.setattr(large, "LARGE", 5_000)
+    monkeypatch.setattr(large, "HEAVY", 1_000)
+
+
 @pytest.fixture
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "ONE_FILE", 10_000)
+    lower(monkeypatch)
 
 
 def left_in(folder: Path) -> list[str]:
@@ -69,7 +75,7 @@ def test_it_computes_what_the_single_file_computes(
 ) -> None:
     single = export_module(lively(), heatmap_spec(), tmp_path / "a.onnx", people(), opset=opset)
     assert single.data is None
-    monkeypatch.setattr(large, "ONE_FILE", 10_000)
+    lower(monkeypatch)
     pair = export_module(lively(), heatmap_spec(), tmp_path / "b.onnx", people(), opset=opset)
     with OnnxRunner(single.path) as one, OnnxRunner(pair.path) as two:
         for name, expected in one.infer(IMAGES).items():
@@ -171,7 +177,7 @@ def test_a_newer_graph_takes_the_older_ones_weights_away(
     (tmp_path / "other.onnx.0123456789abcdef.data").write_text("of another graph")
     others = left_in(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(large, "ONE_FILE", 10_000)
+        lower(patch)
         first = export_module(lively(), heatmap_spec(), out, people())
         second = export_module(lively(1), heatmap_spec(), out, people())
     assert first.data is not None
@@ -197,3 +203,19 @@ def test_nothing_large_goes_through_bytes(monkeypatch: pytest.MonkeyPatch) -> No
     model = trace(lively(), torch.zeros(3, *SIZE))
     assert sum(len(i.raw_data) for i in model.graph.initializer) > 10_000
     assert 0 < max(seen) < 10_000
+
+
+def test_the_graph_is_the_same_with_and_without_setting_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = trace(lively(), torch.zeros(3, *SIZE))
+    monkeypatch.setattr(large, "LARGE", 5_000)
+    monkeypatch.setattr(large, "HEAVY", 1_000)
+    light = trace(lively(), torch.zeros(3, *SIZE))
+    assert [n.op_type for n in light.graph.node] == [n.op_type for n in plain.graph.node]
+    assert [i.name for i in light.graph.input] == ["images"]
+
+    def weights(model: onnx.ModelProto) -> list[bytes]:
+        return sorted(i.raw_data for i in model.graph.initializer)
+
+    assert weights(light) == weights(plain)
