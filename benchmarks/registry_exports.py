@@ -46,7 +46,9 @@ from edgepose.spec import PoseSpec
 
 SEED = 0
 OPSET = 17  # the only one that every target reads
-WARM_UP_PEOPLE = 4
+# Statistics of a 1x1 map from a few people would be far too narrow; beyond so many GMACs a handful
+# must do, since their maps are larger.
+WARM_UP_PEOPLE, WARM_UP_FEW, WARM_UP_GMACS = 12, 4, 10.0
 JUDGED_PEOPLE = 4
 _NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
@@ -69,7 +71,8 @@ def warmed(name: str) -> tuple[nn.Module, PoseSpec]:
         for norm in norms:
             norm.momentum = None  # the plain mean over what they see
         module.train()
-        module(torch.from_numpy(_crops(spec, WARM_UP_PEOPLE)))
+        few = REGISTRY[spec.model].gmacs > WARM_UP_GMACS
+        module(torch.from_numpy(_crops(spec, WARM_UP_FEW if few else WARM_UP_PEOPLE)))
     return module.eval(), spec
 
 
@@ -195,7 +198,8 @@ def main() -> int:
         artefact=None,
         runner={"runtime": "onnxruntime", "version": onnxruntime.__version__},
         protocol={
-            "weights": f"random, seed {SEED}; norms' statistics from {WARM_UP_PEOPLE} real crops",
+            "weights": f"random, seed {SEED}; norms' statistics from {WARM_UP_PEOPLE} real crops, "
+            f"{WARM_UP_FEW} above {WARM_UP_GMACS:g} GMACs",
             "people": JUDGED_PEOPLE,
             "threads": options.threads,
             "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
