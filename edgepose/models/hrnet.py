@@ -18,11 +18,20 @@ from edgepose.models.heatmap import HeatmapModel
 from edgepose.models.layers import conv_bn, initialise_convs
 from edgepose.models.residual import BasicBlock, Bottleneck, Downsampler, strided_conv
 
-__all__ = ["BlockMaker", "Downsampling", "HRNet", "basic_block", "hrnet"]
+__all__ = [
+    "LAYER1_CHANNELS",
+    "THREE_STAGES",
+    "BlockMaker",
+    "Downsampling",
+    "HRNet",
+    "basic_block",
+    "hrnet",
+]
 
 STEM_CHANNELS = 64
 LAYER1_CHANNELS = 256
 BLOCKS_PER_BRANCH = 4
+THREE_STAGES = (1, 4)  # HRNet-S, the trunk of TransPose and TokenPose: it ends with stage 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +130,8 @@ class HRNet(nn.Module):
 
     Args:
         width: Channels W of the finest branch; branch i has W * 2**i.
-        modules: Exchange modules in stages 2, 3, ...; stage k has k branches. (1, 4) is the
-            three-stage trunk of TransPose and TokenPose.
+        modules: Exchange modules in stages 2, 3, ...; stage k has k branches. See
+            also :data:`THREE_STAGES`.
         downsampling: Makers of the stride-2 layers.
         make_block: Maker of the branches' residual blocks.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-__all__ = ["conv_bn", "initialise_convs", "initialise_projection"]
+__all__ = ["conv_bn", "doubling", "initialise_convs", "initialise_projection"]
 
 
 def conv_bn(
@@ -34,6 +34,14 @@ def conv_bn(
     if activate:
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+def doubling(in_channels: int, out_channels: int) -> nn.Sequential:
+    """(B, in, H, W) to (B, out, 2H, 2W): transposed 4x4 convolution, BatchNorm, ReLU."""
+    conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
+    # Kaiming-normal: each output cell is reached by 2x2 of the kernel's taps.
+    nn.init.normal_(conv.weight, std=(2 / (in_channels * 2 * 2)) ** 0.5)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 def initialise_convs(module: nn.Module) -> None:

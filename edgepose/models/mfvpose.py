@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from edgepose.models.hrnet import LAYER1_CHANNELS, HRNet
+from edgepose.models.hrnet import LAYER1_CHANNELS, THREE_STAGES, HRNet
 from edgepose.models.layers import conv_bn, initialise_convs
-from edgepose.models.tokenpose import TRUNK_STAGES, Encoder, keypoint_heatmaps
+from edgepose.models.tokenpose import Encoder, keypoint_heatmaps
 
 __all__ = ["HRFOV", "MfvPose", "gain_at_depth", "mfvpose"]
 
@@ -72,7 +72,7 @@ class MfvPose(nn.Module):
     ) -> None:
         super().__init__()
         grid = (input_size[0] // 4, input_size[1] // 4)
-        self.trunk = HRNet(width, TRUNK_STAGES)
+        self.trunk = HRNet(width, THREE_STAGES)
         self.view = HRFOV(LAYER1_CHANNELS, width)
         self.heatmaps = keypoint_heatmaps(width, grid, num_keypoints, encoder)
         initialise_convs(self.view)

@@ -5,20 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from edgepose.models.heatmap import HeatmapModel
+from edgepose.models.layers import doubling
 from edgepose.models.resnet import RESNET_CHANNELS, ResNet, ResNetDownsampling
 
 __all__ = ["TRUNK_CHANNELS", "SimpleBaselineTrunk", "simplebaseline"]
 
 TRUNK_CHANNELS = 256
 STEPS = 3  # from 1/32 to 1/4
-
-
-def doubling(in_channels: int, out_channels: int) -> nn.Sequential:
-    """(B, in, H, W) to (B, out, 2H, 2W): transposed 4x4 convolution, BatchNorm, ReLU."""
-    conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
-    # Kaiming-normal: each output cell is reached by 2x2 of the kernel's taps.
-    nn.init.normal_(conv.weight, std=(2 / (in_channels * 2 * 2)) ** 0.5)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 class SimpleBaselineTrunk(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.models.encoder import PreNormLayer
-from edgepose.models.hrnet import HRNet
+from edgepose.models.hrnet import THREE_STAGES, HRNet
 from edgepose.models.layers import initialise_projection
 from edgepose.models.sine import sine_table
 
@@ -24,7 +24,6 @@ __all__ = [
     "tokenpose",
 ]
 
-TRUNK_STAGES = (1, 4)  # HRNet-S: stages 2 and 3
 MLP_RATIO = 3
 
 
@@ -164,7 +163,7 @@ class TokenPose(nn.Module):
     ) -> None:
         super().__init__()
         grid = (input_size[0] // 4, input_size[1] // 4)
-        self.trunk = HRNet(width, TRUNK_STAGES)
+        self.trunk = HRNet(width, THREE_STAGES)
         self.heatmaps = keypoint_heatmaps(width, grid, num_keypoints, encoder)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:

@@ -7,13 +7,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from edgepose.models.encoder import Attention, PostNormLayer
-from edgepose.models.hrnet import HRNet
+from edgepose.models.hrnet import THREE_STAGES, HRNet
 from edgepose.models.layers import initialise_convs, initialise_projection
 from edgepose.models.sine import sine_table
 
 __all__ = ["MapEncoder", "TransPose", "transpose"]
-
-TRUNK_STAGES = (1, 4)  # HRNet-S: stages 2 and 3
 
 
 class MapEncoder(nn.Module):
@@ -98,7 +96,7 @@ class TransPose(nn.Module):
     ) -> None:
         super().__init__()
         grid = (input_size[0] // 4, input_size[1] // 4)
-        self.trunk = HRNet(width, TRUNK_STAGES)
+        self.trunk = HRNet(width, THREE_STAGES)
         self.reduce = nn.Conv2d(width, channels, 1, bias=False)
         self.encoder = MapEncoder(
             channels, grid, depth=depth, heads=heads, hidden=hidden, dropout=dropout

@@ -7,22 +7,14 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgepose.models.layers import initialise_convs
+from edgepose.models.layers import doubling, initialise_convs
 from edgepose.models.vit import PATCH, SIZES, Size, Trunk, ViTConfig, patch_embedding
 
-__all__ = ["Decoder", "SimpleUpsampling", "ViTPose", "doubling", "vitpose"]
+__all__ = ["Decoder", "SimpleUpsampling", "ViTPose", "vitpose"]
 
 Decoder = Literal["classic", "simple"]
 
 CLASSIC_CHANNELS = 256
-
-
-def doubling(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Transposed convolution to twice the resolution, BatchNorm, ReLU (section 3.1, eq. 2)."""
-    conv = nn.ConvTranspose2d(in_channels, out_channels, 4, stride=2, padding=1, bias=False)
-    # Of the 4 x 4 kernel a cell of the result meets every second row and column.
-    nn.init.normal_(conv.weight, std=(2 / (4 * in_channels)) ** 0.5)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 class SimpleUpsampling(nn.Module):
@@ -40,8 +32,8 @@ class ViTPose(nn.Module):
         input_size: (height, width), multiples of 16.
         num_keypoints: K.
         config: Sizes of the transformer.
-        decoder: ``classic`` (two transposed convolutions and a 1x1) or ``simple`` (bilinear and one
-            3x3).
+        decoder: ``classic`` (two transposed convolutions and a 1x1; section 3.1, eq. 2) or
+            ``simple`` (bilinear and one 3x3; eq. 3).
 
     Attributes:
         position_tables: Parameters (1, d, h, w) that follow the input size; see ``load_weights``.

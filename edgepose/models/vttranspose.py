@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepose.errors import InputError
-from edgepose.models.hrnet import BlockMaker, HRNet, basic_block
+from edgepose.models.hrnet import THREE_STAGES, BlockMaker, HRNet, basic_block
 from edgepose.models.layers import conv_bn, initialise_convs, initialise_projection
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
 
 Axis = Literal["column", "row"]
 
-TRUNK_STAGES = (1, 4)  # HRNet-S: stages 2 and 3
 V_STAGE = 3
 V_GROUPS = 4
 
@@ -271,7 +270,7 @@ class VTTransPose(nn.Module):
     ) -> None:
         super().__init__()
         grid = (input_size[0] // 4, input_size[1] // 4)
-        self.trunk = HRNet(width, TRUNK_STAGES, make_block=make_block)
+        self.trunk = HRNet(width, THREE_STAGES, make_block=make_block)
         self.reduce = nn.Conv2d(width, channels, 1, bias=False)
         self.encoder = TwinEncoder(channels, grid, depth=depth, heads=heads, dropout=dropout)
         self.head = nn.Conv2d(channels, num_keypoints, 1)
@@ -316,10 +315,10 @@ def vttranspose(
     Raises:
         InputError: There is no such branch.
     """
-    if v_branch is not None and not 0 <= v_branch <= len(TRUNK_STAGES):
+    if v_branch is not None and not 0 <= v_branch <= len(THREE_STAGES):
         raise InputError(
             f"branch {v_branch} cannot have V blocks",
-            f"stage {V_STAGE} has the branches 0 to {len(TRUNK_STAGES)}",
+            f"stage {V_STAGE} has the branches 0 to {len(THREE_STAGES)}",
             "v_branch=2, as in the paper",
         )
     return VTTransPose(

@@ -5,29 +5,8 @@ import torch
 from torch import nn
 
 from edgepose.models.catalogue.simplebaseline import MODELS
-from edgepose.models.simplebaseline import SimpleBaselineTrunk, doubling
+from edgepose.models.simplebaseline import SimpleBaselineTrunk
 from tests.models.helpers import count_macs, count_params
-
-
-def test_a_transposed_convolution_lets_every_cell_write_4x4_cells() -> None:
-    torch.manual_seed(0)
-    conv = doubling(3, 5)[0]
-    x = torch.randn(2, 3, 4, 2)
-    expected = torch.zeros(2, 5, 10, 6)  # with a rim of one cell, cut off in the end
-    for row in range(4):
-        for column in range(2):
-            written = torch.einsum("bi,iohw->bohw", x[:, :, row, column], conv.weight)
-            expected[:, :, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] += written
-    torch.testing.assert_close(conv(x), expected[:, :, 1:-1, 1:-1])
-
-
-def test_a_fresh_transposed_convolution_keeps_the_scale() -> None:
-    torch.manual_seed(0)
-    conv = doubling(256, 64)[0]
-    x = torch.randn(4, 256, 8, 8).relu()  # of mean square 1/2
-    with torch.no_grad():
-        inner = conv(x)[..., 2:-2, 2:-2]
-    assert float(inner.std()) == pytest.approx(1, rel=0.1)
 
 
 def test_three_steps_lead_from_1_32_to_1_4() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from edgepose.models import load_weights, save_weights
 from edgepose.models.catalogue.vitpose import MODELS
 from edgepose.models.vit import ViTConfig
-from edgepose.models.vitpose import Decoder, SimpleUpsampling, ViTPose, doubling, vitpose
+from edgepose.models.vitpose import Decoder, SimpleUpsampling, ViTPose, vitpose
 from tests.models.helpers import count_macs, count_params, enliven
 
 NATIVE = (256, 192)
@@ -60,23 +60,6 @@ def test_the_registry_has_the_classic_decoder(name: str) -> None:
     assert (entry.decoder.name, entry.decoder.alignment) == ("dark", "half_pixel")
     assert entry.authors is not None
     assert (entry.authors.decoder.name, entry.authors.decoder.alignment) == ("dark", "unit")
-
-
-@torch.no_grad()
-def test_doubling_is_the_transposed_convolution_written_out() -> None:
-    layer = enliven(doubling(6, 4)).eval()
-    conv, norm = layer[0], layer[1]
-    x = torch.randn(2, 6, 3, 2)
-    # Zeros between the cells, three more around them, the kernel turned round.
-    spread = torch.zeros(2, 6, 2 * 3 - 1, 2 * 2 - 1)
-    spread[:, :, ::2, ::2] = x
-    kernel = conv.weight.transpose(0, 1).flip(2, 3)
-    out = F.conv2d(F.pad(spread, [2, 2, 2, 2]), kernel)
-    scale = norm.weight / (norm.running_var + 1e-5).sqrt()
-    shift = norm.bias - norm.running_mean * scale
-    expected = (out * scale[:, None, None] + shift[:, None, None]).relu()
-    assert expected.shape == (2, 4, 6, 4)
-    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_simple_upsampling_takes_the_positive_part_first() -> None:

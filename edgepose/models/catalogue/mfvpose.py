@@ -12,14 +12,14 @@ _DARK = DecoderSpec(name="dark", alignment="half_pixel", blur_kernel=11)
 # Stage 3 of HRNet halves four times; the 64x48 map is cut in patches 4 cells high and 3 wide.
 _MULTIPLE = (16, 48)
 _PRINTED = Printed(
-    note="The paper's text calls its costs close to TokenPose's; its tables were not at hand."
+    note="the paper's text calls its costs close to TokenPose's; its tables were not at hand"
 )
 _BEST = Printed(
     ap=75.7,
     ap_setting="COCO val2017 at 256x192, the best of all variants",
-    note="The text does not say which variant has the best AP; it is put down to the largest. It "
+    note="the text does not say which variant has the best AP, it is put down to the largest; it "
     "also claims 0.2 above TokenPose-L/D24, whose own paper prints 75.8: probably a baseline "
-    "trained again. The tables were not at hand.",
+    "trained again; the tables were not at hand",
 )
 
 MODELS: dict[str, ModelEntry] = {

@@ -24,10 +24,10 @@ MODELS: dict[str, ModelEntry] = {
             gflops=10.2,
             gmacs=9.97,
             ap=74.2,
-            ap_setting="COCO val2017, boxes of a detector (56.4 AP on people), flip test",
-            note="The paper's counter takes in norms (0.04 G) and five operations for each element "
-            "of a softmax (0.19 G), which we count as nothing. 196,608 of the parameters are the "
-            "frozen sine table.",
+            ap_setting="COCO val2017, boxes of a detector with person AP 56.4, flip test",
+            note="the paper's counter takes in norms (0.04 G) and five operations for each element "
+            "of a softmax (0.19 G), which we count as nothing; 196,608 of the parameters are the "
+            "frozen sine table",
         ),
         authors=AuthorsCheckpoint(
             translate="edgepose.models.checkpoints.transpose:translate",

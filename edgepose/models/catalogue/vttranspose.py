@@ -25,12 +25,12 @@ MODELS: dict[str, ModelEntry] = {
             gmacs=5.35,
             ap=74.6,
             ap_setting="COCO val2017, boxes of a detector (76.5 with ground-truth boxes)",
-            note="The printed parameters are met to 0.5 % with the baseline's frozen sine table "
-            "(196,608) added; twin attention has learned tables of 7,168 in its place. The width "
-            "of the V blocks' branches is not printed: 52 of 128 channels is ours. The printed "
-            "5.4 G are twin attention without V blocks (5.3880 by our rule, 7.9M parameters); V "
+            note="the printed parameters are met to 0.5 % with the baseline's frozen sine table "
+            "(196,608) added, in whose place twin attention has learned tables of 7,168; the width "
+            "of the V blocks' branches is not printed, 52 of 128 channels is ours; the printed "
+            "5.4 G are twin attention without V blocks (5.3880 by our rule, 7.9 M parameters): V "
             "blocks do 0.39 G less than the blocks they replace, so that no model has both "
-            "printed figures. By the paper's counter norms and softmax are 0.05 G.",
+            "printed figures; by the paper's counter norms and softmax are 0.05 G",
         ),
     ),
 }
