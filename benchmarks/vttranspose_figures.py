@@ -76,7 +76,7 @@ STEPS = 2  # Adam's moments exist from the second on
 RUNS = 3
 MIB = 2**20
 # glibc then maps every larger block apart and returns it when it is freed.
-CHILD_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+CHILD_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": "16384"}
 PAPER = {
     "source": "VTTransPose (Li et al., Scientific Reports 14:7608, 2024), ablation at 256x192",
     "training_mb_batch_4": {"transpose-h-s": 3503, "twin": 1953, "vttranspose": 2007},

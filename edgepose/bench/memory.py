@@ -23,7 +23,7 @@ class PeakMemory:
     All of the process counts, its other threads included. What glibc's allocator holds without use
     is given back first; other allocators may use again, without any growth, what they kept: for
     figures that can be compared, measure once in a fresh process. Start it with
-    ``MALLOC_MMAP_THRESHOLD_=65536``, and glibc gives every larger block back when it is freed, so
+    ``MALLOC_MMAP_THRESHOLD_=16384``, and glibc gives every larger block back when it is freed, so
     that the peak is one of live memory.
 
     Attributes:

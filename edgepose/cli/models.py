@@ -116,10 +116,10 @@ def _rows(zoo: list[ZooEntry]) -> list[tuple[str, ...]]:
                 f"{entry.input_size[0]}x{entry.input_size[1]}",
                 f"{entry.params / 1e6:.2f}",
                 f"{entry.gmacs:.2f}",
-                _figure(printed.params_m),
-                _figure(printed.gflops),
-                _figure(printed.gmacs),
-                _figure(printed.ap),
+                _figure(printed.params_m, 1),
+                _figure(printed.gflops, 1),
+                _figure(printed.gmacs, 2),
+                _figure(printed.ap, 1),
                 ", ".join(sizes),
                 f"[{notes.index(printed.note) + 1}]" if printed.note else "",
             )
@@ -127,8 +127,8 @@ def _rows(zoo: list[ZooEntry]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+def _figure(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _table(zoo: list[ZooEntry]) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,6 +13,7 @@ from torch import nn
 from edgepose.errors import InputError, WeightsError
 from edgepose.models import (
     REGISTRY,
+    AuthorsCheckpoint,
     build,
     load_weights,
     parse_name,
@@ -19,6 +21,8 @@ from edgepose.models import (
     translator,
     weights_digest,
 )
+from edgepose.models.registry import named
+from edgepose.models.weights import read_weights
 from edgepose.spec import Measurement, PoseSpec
 from edgepose.zoo import ZooEntry, entries
 
@@ -62,7 +66,9 @@ def trained(
             "--random-weights",
         )
     base, _ = parse_name(name)
-    module = build(base, size)
+    authors = REGISTRY[base].authors
+    options = {} if authors is None else _options(authors, weights, size)
+    module = build(base, size, **options)
     written = load_weights(module, weights, translator(base))
     if written.get("model", base) != base:
         raise WeightsError(
@@ -72,9 +78,10 @@ def trained(
         )
     figures = {} if entry is None else entry.figures
     spec = spec_for(base, size)
-    authors = REGISTRY[base].authors
     if authors is not None and written.get("origin") == "authors":
-        spec = replace(spec, decoder=authors.decoder, colour=authors.colour)
+        split = options.get("split_ratio", authors.decoder.split_ratio)
+        decoder = replace(authors.decoder, split_ratio=split)
+        spec = replace(spec, decoder=decoder, colour=authors.colour)
     spec = spec.with_provenance(
         weights_sha256=weights_digest(module),
         trained_on=written.get("trained_on", ""),
@@ -82,6 +89,18 @@ def trained(
         measured=tuple(Measurement(**row) for row in figures.get("measured", ())),
     )
     return module.eval(), spec
+
+
+def _options(authors: AuthorsCheckpoint, weights: Path, size: tuple[int, int]) -> dict[str, Any]:
+    """With which of the builder's options a checkpoint of the authors was made."""
+    if authors.options is None:
+        return {}
+    tensors, written = read_weights(weights)
+    if "model" in written:
+        return {}
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    options: dict[str, Any] = named(authors.options)(shapes, size)
+    return options
 
 
 def _zoo_entry(name: str) -> ZooEntry | None:

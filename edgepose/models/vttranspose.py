@@ -66,7 +66,8 @@ class VBlock(nn.Module):
 
     The input is projected and split in four. A pass from the first part to the last hands each
     result on to the next, a pass back likewise (eq. 4), so that the four results see windows of up
-    to 15, 13, 11 and 9 cells (table 1).
+    to 15, 13, 11 and 9 cells (table 1). The smallest windows are 9, 7, 5 and 3. Those of the table
+    (3, 5 and 7) would take a skip beside the pass back, which neither text nor equation has.
 
     Args:
         channels: C.

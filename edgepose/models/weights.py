@@ -18,9 +18,9 @@ from edgepose.errors import WeightsError
 from edgepose.files import write_bytes
 from edgepose.models.checkpoints.names import unwrapped
 
-__all__ = ["load_weights", "save_weights", "weights_digest"]
+__all__ = ["load_weights", "read_weights", "save_weights", "weights_digest"]
 
-NAMES_SHOWN = 5
+NAMES_SHOWN = 12
 TORCH_ENDINGS = (".pth", ".pt", ".pth.tar")
 
 
@@ -106,6 +106,33 @@ def load_weights(
             another model.
     """
     path = Path(path)
+    tensors, metadata = read_weights(path)
+    wanted = module.state_dict()
+    foreign = "model" not in metadata and not wanted.keys() <= tensors.keys()
+    if foreign and translate is not None:
+        tensors, metadata = dict(translate(tensors)), {"origin": "authors"}
+    for name in getattr(module, "position_tables", ()):
+        if name in tensors:
+            tensors[name] = _resampled(tensors[name], wanted[name].shape)
+    _check_fit(path, tensors, wanted, metadata)
+    module.load_state_dict(tensors)
+    return metadata
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors in a file by their names, and its metadata.
+
+    Args:
+        path: As for :func:`load_weights`.
+
+    Returns:
+        The metadata name the ``model`` where edgepose wrote the file. Where it did not, the names
+        are without the prefix of ``DataParallel``.
+
+    Raises:
+        WeightsError: The file is missing, corrupt or a pickle of objects.
+    """
+    path = Path(path)
     if path.suffix == ".safetensors":
         tensors, metadata = _read_safetensors(path)
     elif path.name.endswith(TORCH_ENDINGS):
@@ -115,17 +142,7 @@ def load_weights(
             f"cannot read weights from {path.name}",
             f"'{path.suffix}' is not .safetensors, .pth or .pt",
         )
-    wanted = module.state_dict()
-    if "model" not in metadata:  # edgepose did not write it
-        tensors = unwrapped(tensors)
-        if translate is not None and not wanted.keys() <= tensors.keys():
-            tensors, metadata = dict(translate(tensors)), {"origin": "authors"}
-    for name in getattr(module, "position_tables", ()):
-        if name in tensors:
-            tensors[name] = _resampled(tensors[name], wanted[name].shape)
-    _check_fit(path, tensors, wanted, metadata)
-    module.load_state_dict(tensors)
-    return metadata
+    return (tensors if "model" in metadata else unwrapped(tensors)), metadata
 
 
 def weights_digest(module: nn.Module) -> str:

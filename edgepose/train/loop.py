@@ -171,8 +171,10 @@ class Trainer:
 
         What they were trained on, and whether only the hold-out may measure them, passes on.
         """
-        authors = REGISTRY[self.spec.model].authors
-        earlier = load_weights(self.module, weights, translator(self.spec.model))
+        entry = REGISTRY.get(self.spec.model)
+        authors = None if entry is None else entry.authors
+        translate = None if authors is None else translator(self.spec.model)
+        earlier = load_weights(self.module, weights, translate)
         if authors and earlier.get("origin") == "authors" and authors.colour != self.spec.colour:
             raise InputError(
                 f"cannot begin with {weights}",

@@ -72,3 +72,25 @@ def test_a_file_and_random_weights_exclude_each_other() -> None:
 def test_without_weights_it_says_what_to_type() -> None:
     with pytest.raises(WeightsError, match="--weights FILE"):
         trained("refinepose-s")
+
+
+@pytest.mark.parametrize("bins", [2, 3])
+def test_the_head_of_simcc_tells_how_many_bins_a_pixel_has(tmp_path: Path, bins: int) -> None:
+    """The authors have 3 at 64x64 and 2 elsewhere."""
+    shapes = published.hrnet_shapes(32) | published.final_layer(17, 32)
+    for axis in "xy":
+        shapes |= published.linear(f"mlp_head_{axis}", 64 * bins, 16 * 16)
+    module, spec = trained("simcc-w32-64", saved(tmp_path, shapes))
+    assert spec.decoder.split_ratio == bins
+    assert spec.decoder.alignment == "corner"
+    assert module(torch.zeros(1, 3, 64, 64))["simcc_x"].shape == (1, 17, 64 * bins)
+
+
+def test_the_head_of_vitpose_tells_which_decoder_it_is() -> None:
+    from edgepose.models.checkpoints.vitpose import options
+
+    simple = {"keypoint_head.final_layer.weight": (17, 384, 3, 3)}
+    classic = {**simple, "keypoint_head.deconv_layers.0.weight": (384, 256, 4, 4)}
+    assert options(simple, (256, 192)) == {"decoder": "simple"}
+    assert options(classic, (256, 192)) == {"decoder": "classic"}
+    assert options({"head.weight": (17, 384, 3, 3)}, (256, 192)) == {}

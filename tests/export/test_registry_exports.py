@@ -21,9 +21,10 @@ import torch
 from onnx import TensorProto, helper
 
 import edgepose
+from edgepose import zoo
 from edgepose.errors import EdgeposeError
 from edgepose.export.lint import TARGETS
-from edgepose.export.lint.rtx import installed
+from edgepose.export.lint.rtx import build_on_cpu, installed
 from edgepose.models import REGISTRY
 
 SMALLEST_FIRST = sorted(REGISTRY, key=lambda name: (REGISTRY[name].gmacs, name))
@@ -65,11 +66,20 @@ def test_it_exports_and_finds_the_same_poses(
         return
     torch.set_num_threads(2)
     row = script.examine(name, tmp_path, engine=installed())
+    assert ("engine" in row) == installed()
     assert row["people"] == script.JUDGED_PEOPLE
     assert row["params"] == REGISTRY[name].params
     assert row["read_by"] == list(TARGETS)
     assert not {"Einsum", "Loop", "If", "Scan"} & row["operators"].keys()
     cache.set(key, sources)
+
+
+@pytest.mark.trt
+def test_tensorrt_rtx_is_here_to_build_engines() -> None:
+    """Where it is not, the test above exports only, and this one says so."""
+    if not installed():
+        pytest.skip('no engines were built: TensorRT-RTX comes with pip install "edgepose[rtx]"')
+    assert build_on_cpu(zoo.find("mitpose-lite").onnx or "").size_bytes > 2**20
 
 
 @pytest.mark.parametrize("name", ["mitpose-lite@64x48", "mgil-w32-32"])

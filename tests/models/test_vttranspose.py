@@ -126,6 +126,8 @@ def test_the_windows_are_those_of_table_1() -> None:
     assert all(height == width for height, width in found.values())
     widest = [max(found[r, p][0] for p in range(1, 5)) for r in range(1, 5)]
     assert widest == [15, 13, 11, 9]
+    narrowest = [min(found[r, p][0] for p in range(1, 5) if found[r, p][0]) for r in range(1, 5)]
+    assert narrowest == [9, 7, 5, 3]  # not the table's, see the block's docstring
     # From each part there are 5 - p units to f_4 and 4 - r back; each sees a cell more a side.
     assert all(found[r, p][0] == 1 + 2 * (5 - p + 4 - r) for r, p in found)
 

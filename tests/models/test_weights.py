@@ -186,7 +186,7 @@ def test_weights_of_another_model_are_refused_with_names(lite: nn.Module, tmp_pa
     assert "unexpected (blocks.0.norm_global.num_batches_tracked, " in message
     assert "of another shape (blocks.0.attention.qkv.weight (768, 256, 1, 1) instead of" in message
     assert "the file says it is mitpose-lite at 32x32" in message
-    assert len(message) < 2000
+    assert len(message) < 4000
     assert weights_digest(reference) == before  # nothing was half loaded
 
 

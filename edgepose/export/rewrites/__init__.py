@@ -30,7 +30,8 @@ from edgepose.export.rewrites.twin import TWIN
 
 __all__ = ["REWRITES", "Applied", "Rewrite", "rewritten"]
 
-# In this order: the first two look for blocks as the model builds them, the others replace blocks.
+# In this order: those that look for blocks as the model builds them, those that replace blocks, and
+# last the one that folds norms into whatever convolutions are there by then.
 REWRITES: tuple[Rewrite, ...] = (
     BATCHNORM,
     GRN_SCALE,

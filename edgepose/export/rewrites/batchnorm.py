@@ -1,7 +1,7 @@
 """BatchNorm that no convolution precedes: folded into the one that follows, or before a sum.
 
-The exporter folds a BatchNorm into the convolution right before it. Left over are the ones behind a
-sum. In evaluation mode BatchNorm is s * x + t per channel, so that
+One right behind a convolution is folded into that (see ``conv_norm.py``). Left over are the ones
+behind a sum. In evaluation mode BatchNorm is s * x + t per channel, so that
 
 * in front of a 1x1 convolution, W (s * x + t) + b = (W s) x + (b + W t). A wider kernel would not
   do: its zero padding comes after the norm;

@@ -44,12 +44,15 @@ class AuthorsCheckpoint:
         source: Where the authors publish them.
         colour: Channel order that they were trained on. The mean and the deviation stay ImageNet's,
             red's first: whoever trained on BGR subtracted red's from blue.
+        options: ``module:function`` that tells from the shapes of their tensors, by their names,
+            with which options of the builder the model was made; None where they all are alike.
     """
 
     translate: str
     decoder: DecoderSpec
     source: str
     colour: Colour = "rgb"
+    options: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

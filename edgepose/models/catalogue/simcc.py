@@ -12,23 +12,27 @@ _SPLIT = 2.0
 _SIMCC = DecoderSpec(name="simcc", alignment="half_pixel", split_ratio=_SPLIT)
 _MULTIPLE = 32  # HRNet's coarsest branch and ResNet's last map have 1/32 of the resolution
 
-# Their settings have 2 bins per pixel at 256x192 and, on HRNet-W32, at 128x128. With 3 (64x64, and
-# ResNet-50 at 128x128) their weights are of another shape, and loading says so.
+# Their settings have 2 bins per pixel at 256x192 and, on HRNet-W32, at 128x128; 3 at 64x64 and, on
+# ResNet-50, at 128x128. The head's shape tells.
 _SOURCE = "https://github.com/leeyegy/SimCC"
+_OPTIONS = "edgepose.models.checkpoints.simcc:options"
 _CORNER = DecoderSpec(name="simcc", alignment="corner", split_ratio=_SPLIT)
 _AUTHORS_HRNET = AuthorsCheckpoint(
-    translate="edgepose.models.checkpoints.simcc:translate_hrnet", decoder=_CORNER, source=_SOURCE
+    translate="edgepose.models.checkpoints.simcc:translate_hrnet",
+    decoder=_CORNER,
+    source=_SOURCE,
+    options=_OPTIONS,
 )
 _AUTHORS_RESNET = AuthorsCheckpoint(
     translate="edgepose.models.checkpoints.simcc:translate_resnet",
     decoder=_CORNER,
     source=_SOURCE,
+    options=_OPTIONS,
     colour="bgr",
 )
 
-_VAL = "COCO val2017, boxes of a detector with person AP 56.4, flip test"
 _VAL_MGIL = "COCO val2017, as the MGIL paper prints it for its baseline"
-_COUNTED = "their GFLOPs are multiply-adds divided by 2^30: times 1.0737"
+_NOT_AT_HAND = "the AP is what the MGIL paper prints for it; SimCC's own tables were not at hand"
 
 MODELS: dict[str, ModelEntry] = {
     "simcc-w32-32": ModelEntry(
@@ -43,7 +47,7 @@ MODELS: dict[str, ModelEntry] = {
         params=28_544_433,
         gmacs=0.1594,
         description="SimCC on plain HRNet-W32 at 32x32, MGIL's baseline",
-        printed=Printed(ap=29.8, ap_setting=_VAL_MGIL),
+        printed=Printed(ap=29.8, ap_setting=_VAL_MGIL, note=_NOT_AT_HAND),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w32-64": ModelEntry(
@@ -58,14 +62,7 @@ MODELS: dict[str, ModelEntry] = {
         params=28_601_905,
         gmacs=0.6382,
         description="SimCC on plain HRNet-W32 at 64x64, MGIL's baseline",
-        printed=Printed(
-            params_m=28.6,
-            gflops=0.6,
-            gmacs=0.64,
-            ap=56.4,
-            ap_setting=_VAL,
-            note=f"with 3 bins per pixel; {_COUNTED}",
-        ),
+        printed=Printed(note=_NOT_AT_HAND),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w32-128": ModelEntry(
@@ -80,14 +77,7 @@ MODELS: dict[str, ModelEntry] = {
         params=29_060_913,
         gmacs=2.5572,
         description="SimCC on plain HRNet-W32 at 128x128, MGIL's baseline",
-        printed=Printed(
-            params_m=29.1,
-            gflops=2.4,
-            gmacs=2.58,
-            ap=72.3,
-            ap_setting=_VAL_MGIL,
-            note=f"its authors print AP 70.7 with detected boxes; {_COUNTED}",
-        ),
+        printed=Printed(ap=72.3, ap_setting=_VAL_MGIL, note=_NOT_AT_HAND),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w32-256x192": ModelEntry(
@@ -102,9 +92,7 @@ MODELS: dict[str, ModelEntry] = {
         params=31_289_521,
         gmacs=7.6918,
         description="SimCC on HRNet-W32 at the usual size",
-        printed=Printed(
-            params_m=31.3, gflops=7.1, gmacs=7.62, ap=75.3, ap_setting=_VAL, note=_COUNTED
-        ),
+        printed=Printed(note=_NOT_AT_HAND),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w48-64": ModelEntry(
@@ -119,14 +107,7 @@ MODELS: dict[str, ModelEntry] = {
         params=63_661_537,
         gmacs=1.3088,
         description="SimCC on plain HRNet-W48 at 64x64, MGIL's baseline",
-        printed=Printed(
-            params_m=63.7,
-            gflops=1.2,
-            gmacs=1.29,
-            ap=58.6,
-            ap_setting=_VAL_MGIL,
-            note=f"its authors print AP 59.7, with 3 bins per pixel; {_COUNTED}",
-        ),
+        printed=Printed(ap=58.6, ap_setting=_VAL_MGIL, note=_NOT_AT_HAND),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-r50-32": ModelEntry(
@@ -141,7 +122,7 @@ MODELS: dict[str, ModelEntry] = {
         params=34_008_017,
         gmacs=0.1132,
         description="SimCC on SimpleBaseline's ResNet-50 at 32x32, MGIL's baseline",
-        printed=Printed(ap=15.7, ap_setting=_VAL_MGIL),
+        printed=Printed(ap=15.7, ap_setting=_VAL_MGIL, note=_NOT_AT_HAND),
         authors=_AUTHORS_RESNET,
     ),
 }

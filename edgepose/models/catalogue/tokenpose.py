@@ -42,8 +42,6 @@ MODELS: dict[str, ModelEntry] = {
             params_m=13.5,
             gflops=5.7,
             gmacs=6.32,
-            ap=74.7,
-            ap_setting=_AP_SETTING,
             note=_NOTE.format(lacking="0.34", excess="0.14"),
         ),
         authors=_AUTHORS,

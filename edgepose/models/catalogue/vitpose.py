@@ -14,6 +14,7 @@ _AUTHORS = AuthorsCheckpoint(
     translate="edgepose.models.checkpoints.vitpose:translate",
     decoder=DecoderSpec(name="dark", alignment="unit", blur_kernel=11),
     source="https://github.com/ViTAE-Transformer/ViTPose",
+    options="edgepose.models.checkpoints.vitpose:options",
 )
 _AP_SETTING = "COCO val2017, boxes of a detector with 56 AP on persons, classic decoder"
 

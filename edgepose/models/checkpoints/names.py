@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["bottlenecks", "partition", "relabelled", "renamed", "under", "unwrapped"]
+__all__ = ["bottlenecks", "partition", "relabelled", "renamed", "thirds", "under", "unwrapped"]
 
 _WRAPPER = "module."
 _COUNTER = "num_batches_tracked"
@@ -71,6 +71,11 @@ def relabelled(tensors: Mapping[str, Tensor], rules: Mapping[str, str]) -> dict[
     """All tensors, by their new names where the rules know them."""
     known, rest = partition(tensors, rules)
     return known | rest
+
+
+def thirds(joint: Tensor) -> tuple[Tensor, ...]:
+    """Queries', keys' and values' parts of a joint tensor, nothing where it has no such parts."""
+    return joint.chunk(3) if joint.ndim and len(joint) % 3 == 0 else ()
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

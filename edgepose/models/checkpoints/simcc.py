@@ -14,13 +14,24 @@ from edgepose.models.checkpoints.hrnet import hrnet_trunk
 from edgepose.models.checkpoints.names import relabelled, under
 from edgepose.models.checkpoints.resnet import simplebaseline_trunk
 
-__all__ = ["translate_hrnet", "translate_resnet"]
+__all__ = ["options", "translate_hrnet", "translate_resnet"]
 
 _HEAD = {
     "final_layer": "head.keypoint_maps",
     "mlp_head_x": "head.x",
     "mlp_head_y": "head.y",
 }
+
+
+def options(shapes: Mapping[str, tuple[int, ...]], input_size: tuple[int, int]) -> dict[str, float]:
+    """How many bins a pixel has: the head has as many rows as there are bins.
+
+    Args:
+        shapes: Of the tensors, by the authors' names.
+        input_size: (height, width) that the weights were made for.
+    """
+    rows = shapes.get("mlp_head_x.weight", ())
+    return {"split_ratio": rows[0] / input_size[1]} if rows else {}
 
 
 def translate_hrnet(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

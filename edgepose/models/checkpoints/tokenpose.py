@@ -15,7 +15,7 @@ from math import isqrt
 from torch import Tensor
 
 from edgepose.models.checkpoints.hrnet import hrnet_trunk
-from edgepose.models.checkpoints.names import renamed
+from edgepose.models.checkpoints.names import renamed, thirds
 
 __all__ = ["translate"]
 
@@ -55,9 +55,9 @@ def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     channels = 0 if finest is None else len(finest)
     for name, tensor in tensors.items():
         joint = _JOINT.fullmatch(name)
-        if joint is not None:
+        if joint is not None and thirds(tensor):
             layer = f"{_TOKENS}.stacks.{_STACKS[joint[1]]}.{joint[2]}.attention"
-            for part, share in zip("qkv", tensor.chunk(3), strict=True):
+            for part, share in zip("qkv", thirds(tensor), strict=True):
                 translated[f"{layer}.{part}.weight"] = share
         elif name == _PATCHES and channels and tensor.ndim == 2 and tensor.shape[1] % channels == 0:
             translated[f"{_TOKENS}.embed.weight"] = _as_kernel(tensor, channels)

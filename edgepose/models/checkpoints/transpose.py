@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from edgepose.models.checkpoints.hrnet import hrnet_trunk
-from edgepose.models.checkpoints.names import renamed
+from edgepose.models.checkpoints.names import renamed, thirds
 
 __all__ = ["translate"]
 
@@ -33,9 +33,9 @@ def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     translated = {f"trunk.{name}": tensor for name, tensor in trunk.items()}
     for name, tensor in rest.items():
         joint = _JOINT.fullmatch(name)
-        if joint is not None:
+        if joint is not None and thirds(tensor):
             layer = f"encoder.layers.{joint[1]}.attention"
-            for part, share in zip("qkv", tensor.chunk(3), strict=True):
+            for part, share in zip("qkv", thirds(tensor), strict=True):
                 translated[f"{layer}.{part}.{joint[2]}"] = share
         elif name == "pos_embedding" and (width := _row_length(tensor)):
             rows = tensor.reshape(1, -1, width, tensor.shape[2])  # (1, h, w, d)

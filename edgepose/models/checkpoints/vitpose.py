@@ -14,7 +14,7 @@ from torch import Tensor
 
 from edgepose.models.checkpoints.names import renamed
 
-__all__ = ["translate"]
+__all__ = ["options", "translate"]
 
 _TABLE = "backbone.pos_embed"
 
@@ -37,6 +37,20 @@ _LAYERS = {
         r"mlp\.fc2": "mlp.project",
     }.items()
 }
+
+
+def options(shapes: Mapping[str, tuple[int, ...]], input_size: tuple[int, int]) -> dict[str, str]:
+    """Which of the two decoders it is: only the classic one has transposed convolutions.
+
+    Args:
+        shapes: Of the tensors, by the authors' names.
+        input_size: (height, width) that the weights were made for.
+    """
+    del input_size
+    if not any(name.startswith("keypoint_head.") for name in shapes):
+        return {}
+    classic = "keypoint_head.deconv_layers.0.weight" in shapes
+    return {"decoder": "classic" if classic else "simple"}
 
 
 def translate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import torch
 
-from edgepose.models.checkpoints.names import partition, relabelled, renamed, under, unwrapped
+from edgepose.models.checkpoints.names import (
+    partition,
+    relabelled,
+    renamed,
+    thirds,
+    under,
+    unwrapped,
+)
 
 RULES = {r"stem\.(\d)": r"first.\1", "stem": "whole"}
 
@@ -43,3 +50,15 @@ def test_missing_counters_are_added_and_others_kept() -> None:
     assert completed["new.num_batches_tracked"] == 7
     assert completed["old.num_batches_tracked"].dtype == torch.int64
     assert "old.num_batches_tracked" not in tensors
+
+
+def test_a_joint_tensor_has_three_parts_or_none() -> None:
+    joint = torch.arange(12).reshape(6, 2)
+    assert [part.flatten().tolist() for part in thirds(joint)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+    ]
+    assert [len(part) for part in thirds(torch.zeros(3))] == [1, 1, 1]
+    for other in (torch.zeros(()), torch.zeros(4, 2), torch.zeros(2)):
+        assert not thirds(other)

@@ -145,6 +145,12 @@ def test_their_table_is_ours() -> None:
     torch.testing.assert_close(tokens.position.detach(), authors, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (4, 2)])
+def test_a_joint_tensor_that_has_no_three_parts_is_passed_on(shape: tuple[int, ...]) -> None:
+    name = "transformer.transformer.layers.0.0.fn.fn.to_qkv.weight"
+    assert list(translate({name: torch.zeros(shape)})) == [name]
+
+
 def test_names_of_another_model_are_passed_on() -> None:
     strange = [
         "pre_feature.incre_modules.0.weight",

@@ -135,6 +135,12 @@ def test_what_is_no_sine_table_is_passed_on() -> None:
         assert list(translated) == ["pos_embedding", "fc.weight"]
 
 
+@pytest.mark.parametrize("shape", [(), (2,), (4, 2)])
+def test_a_joint_tensor_that_has_no_three_parts_is_passed_on(shape: tuple[int, ...]) -> None:
+    name = "global_encoder.layers.0.self_attn.in_proj_weight"
+    assert list(translate({name: torch.zeros(shape)})) == [name]
+
+
 def test_their_outputs_are_read_as_they_trained_them() -> None:
     """Their settings: COLOR_RGB, BLUR_KERNEL 11 and DARK's decoding, targets at the corners."""
     authors = MODELS["transpose-h-s"].authors
