@@ -33,8 +33,8 @@ def left_in(folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("fixture", "outputs", "rewrites"),
     [
-        ("lite", ["heatmaps"], ["batchnorm", "grn", "local", "attention", "scconv"]),
-        ("mgil", ["simcc_x", "simcc_y"], ["batchnorm"]),
+        ("lite", ["heatmaps"], ["batchnorm", "grn", "local", "attention", "scconv", "conv-norm"]),
+        ("mgil", ["simcc_x", "simcc_y"], ["batchnorm", "conv-norm"]),
     ],
 )
 def test_a_whole_model(
