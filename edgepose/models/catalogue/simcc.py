@@ -32,7 +32,8 @@ _AUTHORS_RESNET = AuthorsCheckpoint(
 )
 
 _VAL_MGIL = "COCO val2017, as the MGIL paper prints it for its baseline"
-_NOT_AT_HAND = "the AP is what the MGIL paper prints for it; SimCC's own tables were not at hand"
+_NO_TABLES = "SimCC's own tables were not at hand"
+_NOT_AT_HAND = f"the AP is what the MGIL paper prints for it; {_NO_TABLES}"
 
 MODELS: dict[str, ModelEntry] = {
     "simcc-w32-32": ModelEntry(
@@ -62,7 +63,7 @@ MODELS: dict[str, ModelEntry] = {
         params=28_601_905,
         gmacs=0.6382,
         description="SimCC on plain HRNet-W32 at 64x64, MGIL's baseline",
-        printed=Printed(note=_NOT_AT_HAND),
+        printed=Printed(note=_NO_TABLES),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w32-128": ModelEntry(
@@ -92,7 +93,7 @@ MODELS: dict[str, ModelEntry] = {
         params=31_289_521,
         gmacs=7.6918,
         description="SimCC on HRNet-W32 at the usual size",
-        printed=Printed(note=_NOT_AT_HAND),
+        printed=Printed(note=_NO_TABLES),
         authors=_AUTHORS_HRNET,
     ),
     "simcc-w48-64": ModelEntry(
