@@ -2,9 +2,9 @@
 
 Simplification, shape inference and the checker pass a graph on as bytes, several times over. So the
 heavy weights of a large graph are set aside before it becomes a message: they stand in it as
-further inputs, and come back when the graph is finished. (RefinePose-B: 22 s and 1.6 GB instead of
-31 s and 3.6 GB; a whole export of RefinePose-L: 7.1 GB instead of 11.1.) What is lost is the
-folding of operations on constants of that size, of which the exporter leaves none.
+further inputs, and come back when the graph is finished. That saves time and most of the memory.
+What is lost is the folding of operations on constants of that size, of which the exporter leaves
+none.
 
 An ONNX file is one protobuf message, and protobuf writes none of more than 2 GiB. Beyond that the
 weights go into a second file, named after its content: ``MODEL.onnx.<digest>.data``. Two files

@@ -26,9 +26,7 @@ from edgepose.export.pretrained import trained
 from edgepose.export.rewrites import REWRITES, Applied, Rewrite, rewritten
 from edgepose.export.trace import trace
 from edgepose.files import atomic_path
-from edgepose.models import (
-    parse_name,
-)
+from edgepose.models import parse_name
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner
 from edgepose.runtime.onnxruntime import OnnxRunner

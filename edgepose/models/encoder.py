@@ -1,11 +1,12 @@
-"""Transformer layers over tokens (B, T, d), in the forms that TransPose and TokenPose use."""
+"""Transformer layers over tokens (B, T, d), in the forms that the models use."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["MLP", "Attention", "LayerScale", "PostNormLayer", "PreNormLayer"]
+__all__ = ["MLP", "Attention", "LayerScale", "PostNormLayer", "PreNormLayer", "TokenAttention"]
 
 
 class Attention(nn.Module):
@@ -40,6 +41,29 @@ class Attention(nn.Module):
         v = self.v(x).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, h, T, d/h)
         shares = self.dropout(((q * self.scale) @ k).softmax(dim=-1))  # (B, h, T, T)
         projected: Tensor = self.project((shares @ v).transpose(1, 2).flatten(2))  # (B, T, d)
+        return projected
+
+
+class TokenAttention(nn.Module):
+    """Multi-head self-attention whose queries, keys and values come from one layer (ViT, MiTPOSE).
+
+    Args:
+        channels: d, a multiple of ``heads``.
+        heads: Heads h.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.project = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d) to the same shape."""
+        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B, T, 3, h, d/h)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, T, d/h)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        projected: Tensor = self.project(mixed.transpose(1, 2).flatten(2))  # (B, T, d)
         return projected
 
 

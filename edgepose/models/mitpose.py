@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgepose.models.encoder import TokenAttention
 from edgepose.models.layers import conv_bn, initialise_convs, initialise_projection
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "MitPose",
     "SmoothSRU",
     "ThresholdSRU",
-    "TokenAttention",
     "mitpose_lite",
 ]
 
@@ -181,24 +181,6 @@ class Local(nn.Module):
         thirds = x.chunk(3, dim=1)
         x = torch.cat([t + conv(t) for t, conv in zip(thirds, self.convs, strict=True)], dim=1)
         projected: Tensor = self.project(self.grn(self.activation(x)))
-        return projected
-
-
-class TokenAttention(nn.Module):
-    """Multi-head self-attention over tokens (B, T, d)."""
-
-    def __init__(self, channels: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.project = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, d) to the same shape."""
-        qkv = self.qkv(x).unflatten(2, (3, self.heads, -1))  # (B, T, 3, h, d/h)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, T, d/h)
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        projected: Tensor = self.project(mixed.transpose(1, 2).flatten(2))  # (B, T, d)
         return projected
 
 

@@ -12,9 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from edgepose.models.encoder import MLP
+from edgepose.models.encoder import MLP, TokenAttention
 from edgepose.models.layers import initialise_projection
-from edgepose.models.mitpose import TokenAttention
 
 __all__ = ["SIZES", "Size", "Trunk", "ViTBlock", "ViTConfig", "patch_embedding"]
 

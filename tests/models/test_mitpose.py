@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgepose.models.encoder import TokenAttention
 from edgepose.models.mitpose import (
     CRU,
     GRN,
@@ -16,7 +17,6 @@ from edgepose.models.mitpose import (
     SCBlock,
     SmoothSRU,
     ThresholdSRU,
-    TokenAttention,
     TokenBlock,
     mitpose_lite,
 )

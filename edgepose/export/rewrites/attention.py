@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.export.rewrites._base import Rewrite, pointwise, replace_modules
-from edgepose.models.encoder import Attention
-from edgepose.models.mitpose import MapAttention, TokenAttention
+from edgepose.models.encoder import Attention, TokenAttention
+from edgepose.models.mitpose import MapAttention
 
-__all__ = ["ATTENTION", "PlainAttention", "PlainMapAttention", "PlainTokenAttention"]
+__all__ = ["ATTENTION", "PlainMapAttention", "PlainTokenAttention"]
 
 
 class PlainMapAttention(nn.Module):
@@ -40,34 +40,23 @@ class PlainMapAttention(nn.Module):
 
 
 class PlainTokenAttention(nn.Module):
-    """:class:`TokenAttention` without a scale."""
+    """:class:`Attention` or :class:`TokenAttention` without a scale.
 
-    def __init__(self, attention: TokenAttention) -> None:
+    Args:
+        q: Layer of the queries, the scale in its weights.
+        k: Layer of the keys.
+        v: Layer of the values.
+        project: Layer behind the heads.
+        heads: Heads h.
+    """
+
+    def __init__(
+        self, q: nn.Linear, k: nn.Linear, v: nn.Linear, project: nn.Linear, heads: int
+    ) -> None:
         super().__init__()
-        self.heads = attention.heads
-        parts = _parts(attention.qkv, attention.heads)
-        self.q, self.k, self.v = (_linear(weight, bias) for weight, bias in parts)
-        self.project = attention.project
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, T, d) to the same shape."""
-        q, k, v = (layer(x).unflatten(2, (self.heads, -1)) for layer in (self.q, self.k, self.v))
-        shares = (q.transpose(1, 2) @ k.permute(0, 2, 3, 1)).softmax(dim=-1)  # (B, h, T, T)
-        mixed = shares @ v.transpose(1, 2)  # (B, h, T, d/h)
-        projected: Tensor = self.project(mixed.transpose(1, 2).flatten(2))  # (B, T, d)
-        return projected
-
-
-class PlainAttention(nn.Module):
-    """:class:`Attention` of :mod:`edgepose.models.encoder` without a scale."""
-
-    def __init__(self, attention: Attention) -> None:
-        super().__init__()
-        self.heads = attention.heads
-        self.q = _scaled(attention.q, attention.scale)
-        self.k = attention.k
-        self.v = attention.v
-        self.project = attention.project
+        self.heads = heads
+        self.q, self.k, self.v = q, k, v
+        self.project = project
 
     def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
         """(B, T, d) to the same shape; ``position`` (1, T, d) is seen by queries and keys only."""
@@ -109,11 +98,22 @@ def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     return layer.eval()
 
 
+def _plain(attention: Attention) -> PlainTokenAttention:
+    q = _scaled(attention.q, attention.scale)
+    return PlainTokenAttention(q, attention.k, attention.v, attention.project, attention.heads)
+
+
+def _plain_from_joint(attention: TokenAttention) -> PlainTokenAttention:
+    parts = _parts(attention.qkv, attention.heads)
+    q, k, v = (_linear(weight, bias) for weight, bias in parts)
+    return PlainTokenAttention(q, k, v, attention.project, attention.heads)
+
+
 def _apply(root: nn.Module) -> int:
     return (
         replace_modules(root, MapAttention, PlainMapAttention)
-        + replace_modules(root, TokenAttention, PlainTokenAttention)
-        + replace_modules(root, Attention, PlainAttention)
+        + replace_modules(root, TokenAttention, _plain_from_joint)
+        + replace_modules(root, Attention, _plain)
     )
 
 

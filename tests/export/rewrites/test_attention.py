@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from edgepose.export.rewrites.attention import ATTENTION
-from edgepose.models.encoder import Attention
-from edgepose.models.mitpose import MapAttention, TokenAttention
+from edgepose.models.encoder import Attention, TokenAttention
+from edgepose.models.mitpose import MapAttention
 from tests.export.rewrites.proof import operators, prove
 from tests.export.tiny import lively
 
