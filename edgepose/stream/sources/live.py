@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from edgepose.errors import EdgeposeError, SourceError
 from edgepose.poses import Frame
@@ -51,14 +52,15 @@ class LiveSource(Source):
         self._stall_s = stall_s
         self._mailbox: Mailbox[Frame] = Mailbox()
         self._stop = threading.Event()
-        self._opened = threading.Event()
+        self._settled = threading.Event()
+        self._unopened: BaseException | None = None
         self._failure: BaseException | None = None
         self._started = time.monotonic()
         self._thread = threading.Thread(target=self._drain, name=f"source {name}", daemon=True)
         self._thread.start()
-        answered = self._opened.wait(open_timeout_s + _GRACE_S)
-        if self._failure is not None:
-            raise self._failure
+        answered = self._settled.wait(open_timeout_s + _GRACE_S)
+        if self._unopened is not None:
+            raise self._unopened
         if not answered:
             self.close()
             raise SourceError(
@@ -96,20 +98,25 @@ class LiveSource(Source):
     def _drain(self) -> None:
         """Body of the thread. Every way out closes the mailbox."""
         try:
-            with quiet_opencv():
-                capture = self._opener()
-                try:
-                    self.fps = capture.fps
-                    self._started = time.monotonic()
-                    self._opened.set()
-                    self._read(capture)
-                finally:
-                    capture.close()
+            with quiet_opencv(), closing(self._open()) as capture:
+                self._read(capture)
         except BaseException as error:  # handed to the consumer, in its own thread
             self._failure = error
         finally:
-            self._opened.set()
             self._mailbox.close()
+
+    def _open(self) -> Capture:
+        """Open, and let the constructor go on: what breaks later is for who reads the frames."""
+        try:
+            capture = self._opener()
+            self.fps = capture.fps
+            self._started = time.monotonic()
+            return capture
+        except BaseException as error:
+            self._unopened = error
+            raise
+        finally:
+            self._settled.set()
 
     def _read(self, capture: Capture) -> None:
         index = 0
