@@ -46,8 +46,9 @@ from edgepose.bench import (
 from edgepose.bench.report import pairs_table
 from edgepose.errors import EdgeposeError
 from edgepose.estimator import Estimator
-from edgepose.export import REWRITES, export_module, sample_photos
+from edgepose.export import REWRITES, export_module
 from edgepose.models import build, spec_for
+from edgepose.parity import sample_photos
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.torch import TorchRunner
 

@@ -38,10 +38,11 @@ from torch import nn
 from edgepose.bench import BenchRecord, load_average, slug
 from edgepose.crops import box_affines, to_input, warp_crops
 from edgepose.errors import EdgeposeError
-from edgepose.export import export_module, sample_photos
+from edgepose.export import export_module
 from edgepose.export.lint import TARGETS, lint, load, refusal
 from edgepose.export.lint.rtx import build_on_cpu, parser_verdict
 from edgepose.models import REGISTRY, build, spec_for
+from edgepose.parity import sample_photos
 from edgepose.spec import PoseSpec
 
 SEED = 0

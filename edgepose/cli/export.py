@@ -18,7 +18,8 @@ from edgepose.errors import InputError, LintError, ParityError, require
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgepose.export import ExportResult, Parity
+    from edgepose.export import ExportResult
+    from edgepose.parity import Parity
 
 __all__ = ["export"]
 

@@ -1,8 +1,6 @@
 """From a PyTorch module to a proven ONNX artefact. Needs the export extra."""
 
 from edgepose.export.lint import TARGETS, Finding, Lint, Target
-from edgepose.export.parity import FP32, Parity, ParityLimits, TensorError, compare
-from edgepose.export.photos import Photo, folder_photos, sample_photos
 from edgepose.export.pipeline import (
     ExportResult,
     Graph,
@@ -13,7 +11,6 @@ from edgepose.export.pipeline import (
 from edgepose.export.rewrites import REWRITES, Applied, Rewrite, rewritten
 
 __all__ = [
-    "FP32",
     "REWRITES",
     "TARGETS",
     "Applied",
@@ -21,17 +18,10 @@ __all__ = [
     "Finding",
     "Graph",
     "Lint",
-    "Parity",
-    "ParityLimits",
-    "Photo",
     "Rewrite",
     "Target",
-    "TensorError",
-    "compare",
     "export_model",
     "export_module",
-    "folder_photos",
     "make_graph",
     "rewritten",
-    "sample_photos",
 ]

@@ -20,13 +20,20 @@ from edgepose.export.large import drop_other_weights, weights_beside
 from edgepose.export.lint import Lint, Target, ask, choose_opset, find_target, lint, refusal
 from edgepose.export.metadata import embed_spec
 from edgepose.export.nudge import nudged
-from edgepose.export.parity import FP32, Parity, ParityLimits, compare
-from edgepose.export.photos import Photo, folder_photos, sample_photos
 from edgepose.export.pretrained import trained
 from edgepose.export.rewrites import REWRITES, Applied, Rewrite, rewritten
 from edgepose.export.trace import trace
 from edgepose.files import atomic_path
 from edgepose.models import parse_name
+from edgepose.parity import (
+    FP32,
+    Parity,
+    ParityLimits,
+    Photo,
+    compare,
+    folder_photos,
+    sample_photos,
+)
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner
 from edgepose.runtime.onnxruntime import OnnxRunner

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from edgepose.cli import app
 from edgepose.errors import InputError, ParityError
 from edgepose.export import Applied, ExportResult, pipeline
-from edgepose.export.parity import compare
+from edgepose.parity import compare
 from tests.export.tiny import people
 from tests.fakes import FakeRunner, brightness_maps, heatmap_spec
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from edgepose.errors import ParityError
 from edgepose.export import export_module
 from edgepose.export.nudge import nudged
-from edgepose.export.parity import FP32, compare
 from edgepose.models.refinepose import RefinePose
 from edgepose.models.vit import ViTConfig
+from edgepose.parity import FP32, compare
 from edgepose.runtime.torch import TorchRunner
 from edgepose.spec import DecoderSpec, PoseSpec
 from tests.export.test_pipeline import tampered

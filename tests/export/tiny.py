@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgepose.export.photos import Photo, sample_photos
 from edgepose.models.encoder import LayerScale
 from edgepose.models.mitpose import GRN
+from edgepose.parity import Photo, sample_photos
 from edgepose.spec import DecoderSpec, PoseSpec
 
 SIZE = (64, 48)

@@ -32,7 +32,7 @@ from edgepose.decode import decode
 from edgepose.errors import GraphError, ParityError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import joint_similarities
-from edgepose.export.photos import Photo
+from edgepose.parity.photos import Photo
 from edgepose.poses import Poses
 from edgepose.runtime.base import Runner
 from edgepose.spec import PoseSpec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgepose.errors import BoxError, DatasetError, ImageError, InputError
-from edgepose.export.photos import folder_photos, sample_photos
+from edgepose.parity import folder_photos, sample_photos
 from edgepose.spec import COCO_KEYPOINTS
 
 

@@ -10,8 +10,7 @@ from edgepose.crops import normalise
 from edgepose.decode import decode
 from edgepose.errors import GraphError, ParityError
 from edgepose.export.fold_io import folded_spec
-from edgepose.export.parity import FP32, Parity, compare
-from edgepose.export.photos import Photo
+from edgepose.parity import FP32, Parity, Photo, compare
 from edgepose.spec import DecoderSpec
 from tests.export.tiny import people
 from tests.fakes import FakeRunner, brightness_maps, heatmap_spec

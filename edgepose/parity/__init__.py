@@ -1,0 +1,15 @@
+"""Whether two runners find the same poses, on real people. Needs neither torch nor onnx."""
+
+from edgepose.parity.compare import FP32, Parity, ParityLimits, TensorError, compare
+from edgepose.parity.photos import Photo, folder_photos, sample_photos
+
+__all__ = [
+    "FP32",
+    "Parity",
+    "ParityLimits",
+    "Photo",
+    "TensorError",
+    "compare",
+    "folder_photos",
+    "sample_photos",
+]
