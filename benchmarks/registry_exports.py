@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,11 @@ from torch import nn
 
 from edgepose.bench import BenchRecord, load_average, slug
 from edgepose.crops import box_affines, to_input, warp_crops
+from edgepose.engine import build_engine
 from edgepose.errors import EdgeposeError
 from edgepose.export import export_module
 from edgepose.export.lint import TARGETS, lint, load, refusal
-from edgepose.export.lint.rtx import build_on_cpu, parser_verdict
+from edgepose.export.lint.rtx import parser_verdict
 from edgepose.models import REGISTRY, build, spec_for
 from edgepose.parity import sample_photos
 from edgepose.spec import PoseSpec
@@ -149,7 +149,8 @@ def examine(name: str, folder: Path, *, engine: bool = False) -> dict[str, Any]:
         verdict = parser_verdict(result.path)
         if not verdict.supported:
             raise EdgeposeError(f"{verdict.name} cannot read {name}", str(verdict.complaints[:3]))
-        row["engine"] = asdict(build_on_cpu(result.path))
+        built = build_engine(result.path, folder / f"{name}.engine", product="tensorrt-rtx").sidecar
+        row["engine"] = {"version": built.version, "size_bytes": built.engine_bytes, **built.build}
     return row
 
 

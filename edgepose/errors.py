@@ -9,8 +9,9 @@
     ├── ArtefactError            1   a model file that cannot be used
     │   ├── SpecError            1   no spec, a broken spec, or a spec that contradicts the graph
     │   ├── WeightsError         1   weights of another model, corrupt or pickled weights
-    │   └── GraphError           1   a corrupt graph, or one the target cannot run
-    │       └── LintError        1   a node that the target of the export does not read
+    │   ├── GraphError           1   a corrupt graph, or one the target cannot run
+    │   │   └── LintError        1   a node that the target of the export does not read
+    │   └── EngineError          1   an engine that is damaged, stale, or of another machine
     ├── OutputError              1   a result that cannot be written (read-only, disk full)
     ├── ParityError              3   an artefact that does not compute the same poses
     ├── MissingDependency        4   an optional package that is not installed
@@ -31,6 +32,7 @@ __all__ = [
     "DatasetError",
     "DeviceError",
     "EdgeposeError",
+    "EngineError",
     "GraphError",
     "ImageError",
     "InputError",
@@ -122,6 +124,10 @@ class LintError(GraphError):
     ) -> None:
         self.lint = lint
         super().__init__(what, why, hint)
+
+
+class EngineError(ArtefactError):
+    """An engine is damaged, stale, or was built for another machine."""
 
 
 class OutputError(EdgeposeError):

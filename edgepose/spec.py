@@ -17,6 +17,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "METADATA_KEY",
+    "RECORD_KEY",
     "SCHEMA",
     "Alignment",
     "DecoderName",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 METADATA_KEY = "edgepose.spec"
+# Beside it: how the artefact was made and judged, for people and for `bench`; nothing runs by it.
+RECORD_KEY = "edgepose.record"
 SCHEMA = 1
 
 OutputKind = Literal["heatmap", "simcc", "keypoints"]

@@ -9,6 +9,7 @@ of models, export or the packages below them costs the minutes again. ``--cache-
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,9 +23,10 @@ from onnx import TensorProto, helper
 
 import edgepose
 from edgepose import zoo
+from edgepose.engine import build_engine
 from edgepose.errors import EdgeposeError
 from edgepose.export.lint import TARGETS
-from edgepose.export.lint.rtx import build_on_cpu, installed
+from edgepose.export.lint.rtx import installed
 from edgepose.models import REGISTRY
 
 SMALLEST_FIRST = sorted(REGISTRY, key=lambda name: (REGISTRY[name].gmacs, name))
@@ -48,7 +50,15 @@ def sources(repo_root: Path) -> str:
         digest.update(f"{package} {version(package)}\n".encode())
     digest.update(f"TensorRT-RTX: {installed()}\n".encode())
     package = Path(edgepose.__file__).parent
-    parts = ["*.py", "models/**/*.py", "export/**/*.py", "runtime/*.py", "samples/*"]
+    parts = [
+        "*.py",
+        "models/**/*.py",
+        "export/**/*.py",
+        "engine/*.py",
+        "trt/*.py",
+        "runtime/*.py",
+        "samples/*",
+    ]
     files = [file for part in parts for file in package.glob(part) if file.is_file()]
     for file in sorted([*files, repo_root / "benchmarks" / "registry_exports.py"]):
         digest.update(file.read_bytes())
@@ -75,11 +85,16 @@ def test_it_exports_and_finds_the_same_poses(
 
 
 @pytest.mark.trt
-def test_tensorrt_rtx_is_here_to_build_engines() -> None:
+def test_tensorrt_rtx_is_here_to_build_engines(tmp_path: Path) -> None:
     """Where it is not, the test above exports only, and this one says so."""
     if not installed():
         pytest.skip('no engines were built: TensorRT-RTX comes with pip install "edgepose[rtx]"')
-    assert build_on_cpu(zoo.find("mitpose-lite").onnx or "").size_bytes > 2**20
+    onnx_file = zoo.find("mitpose-lite").onnx
+    assert onnx_file is not None
+    built = build_engine(onnx_file, tmp_path / "x.engine", product="tensorrt-rtx")
+    weights = sum(math.prod(tensor.dims) for tensor in onnx.load(onnx_file).graph.initializer)
+    assert built.sidecar.engine_bytes > 3 * weights  # FP32 throughout
+    assert built.sidecar.build["layers"] > 100
 
 
 @pytest.mark.parametrize("name", ["mitpose-lite@64x48", "mgil-w32-32"])

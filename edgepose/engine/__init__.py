@@ -1,0 +1,14 @@
+"""Building TensorRT and TensorRT-RTX engines from ONNX files."""
+
+from __future__ import annotations
+
+from edgepose.engine.build import BuiltEngine, Progress, build_engine
+from edgepose.engine.options import BuildOptions, Profile
+
+__all__ = [
+    "BuildOptions",
+    "BuiltEngine",
+    "Profile",
+    "Progress",
+    "build_engine",
+]

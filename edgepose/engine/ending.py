@@ -1,0 +1,22 @@
+"""Why a process of native code ended early, in words."""
+
+from __future__ import annotations
+
+import signal
+
+__all__ = ["ending", "killed"]
+
+
+def killed(code: int) -> bool:
+    """Whether the system stopped it, as it does for want of memory."""
+    return code == -signal.SIGKILL
+
+
+def ending(code: int, said: str) -> str:
+    """The reason, from a process's exit code and what it wrote."""
+    last = said.strip().splitlines()[-1].strip() if said.strip() else "it said nothing"
+    if killed(code):
+        return "the system stopped it, most likely for want of memory"
+    if code < 0:
+        return f"it died of signal {signal.Signals(-code).name}; last words: {last}"
+    return last
