@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepose.errors import ArtefactError, GraphError
+from edgepose.errors import ArtefactError
 from edgepose.estimator import Estimator
-from edgepose.runtime.onnxruntime import OnnxRunner
+from edgepose.runtime.open import SUFFIXES, default_device, open_runner
 from edgepose.spec import PoseSpec
 from edgepose.zoo import ZooEntry, find
 
@@ -16,16 +16,17 @@ __all__ = ["load"]
 def load(
     artefact: str | Path,
     *,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     spec: PoseSpec | None = None,
 ) -> Estimator:
     """Load an artefact and make an estimator of it.
 
     Args:
-        artefact: An ``.onnx`` file, or the name of a zoo model that comes with one
-            (``mitpose-lite``, ``mitpose-lite@128x96``).
-        device: ``cpu`` or ``cuda``.
+        artefact: An ``.onnx`` or ``.engine`` file, or the name of a zoo model that comes with an
+            ONNX file (``mitpose-lite``, ``mitpose-lite@128x96``).
+        device: Where it runs, such as ``cuda:1``; by default ``cpu`` for ONNX, ``cuda`` for an
+            engine. See :func:`edgepose.runtime.open.open_runner`.
         threads: Threads inside one operator; the runtime's choice by default.
         spec: For a foreign graph that carries no spec.
 
@@ -35,20 +36,17 @@ def load(
     Raises:
         ArtefactError: No such file or name, or one that cannot be used.
         DeviceError: The device is not available.
+        MissingDependency: What runs it is not installed.
     """
-    return Estimator(OnnxRunner(_onnx_file(artefact), spec=spec, device=device, threads=threads))
+    return Estimator(open_runner(_file(artefact), spec=spec, device=device, threads=threads))
 
 
-def _onnx_file(artefact: str | Path) -> Path:
+def _file(artefact: str | Path) -> Path:
     path = Path(artefact)
-    if path.suffix == ".onnx":
+    if path.suffix in SUFFIXES:
         return path
     if path.is_file():
-        raise GraphError(
-            f"{path} is not an .onnx file",
-            f"its suffix is '{path.suffix}'",
-            "weights become an artefact with: edgepose export MODEL --weights FILE",
-        )
+        default_device(path)  # says what is wrong with it
     entry = find(str(artefact))
     if entry.onnx is None:
         raise ArtefactError(

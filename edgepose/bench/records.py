@@ -14,7 +14,6 @@ from edgepose.errors import InputError
 from edgepose.estimator import Estimator
 from edgepose.files import write_text
 from edgepose.redact import redact
-from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.zoo import sha256_of
 
 __all__ = ["SCHEMA", "BenchRecord", "describe_artefact", "read_record"]
@@ -111,13 +110,13 @@ def _readable(data: dict[str, Any]) -> str:
 
 def describe_artefact(estimator: Estimator, name: str) -> dict[str, Any]:
     """Name, and for a file its digest, size and spec."""
-    runner = estimator.runner
-    if not isinstance(runner, OnnxRunner):
-        raise TypeError(f"only files can be recorded, not a {type(runner).__name__}")
+    path = getattr(estimator.runner, "path", None)
+    if not isinstance(path, Path):
+        raise TypeError(f"only files can be recorded, not a {type(estimator.runner).__name__}")
     return {
         "name": name,
-        "file": runner.path.name,
-        "sha256": sha256_of(runner.path),
-        "bytes": runner.path.stat().st_size,
+        "file": path.name,
+        "sha256": sha256_of(path),
+        "bytes": path.stat().st_size,
         "spec": estimator.spec.to_dict(),
     }

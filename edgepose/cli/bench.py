@@ -24,7 +24,7 @@ _BATCHES = (1, 8)
 def bench(
     artefact: Annotated[
         list[str],
-        typer.Argument(help="Zoo name or .onnx file; several are measured side by side."),
+        typer.Argument(help="Zoo name, .onnx or .engine file; several are measured side by side."),
     ],
     coco: Annotated[
         Path | None,
@@ -46,7 +46,10 @@ def bench(
     batch: Annotated[
         str | None, typer.Option(help="People in one call, such as 1,8 (the default when timing).")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(help="As of run: cpu by default, cuda for an .engine."),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the runtime; all cores if not given.")
     ] = None,
@@ -162,7 +165,7 @@ def _command(
     limit: int | None,
     images: Path | None,
     batch: list[int] | None,
-    device: str,
+    device: str | None,
     threads: int | None,
 ) -> str:
     """The command that makes the records again, from what was asked for."""
@@ -170,13 +173,14 @@ def _command(
     if coco is not None:
         words += ["--coco", str(coco)]
         words.append({None: "--both", True: "--flip", False: "--no-flip"}[flip])
-    for name, value in (("--limit", limit), ("--images", images), ("--threads", threads)):
+    given = {"--limit": limit, "--images": images, "--threads": threads, "--device": device}
+    for name, value in given.items():
         if value is not None:
             words += [name, str(value)]
     sizes = batch or (_BATCHES if coco is None else ())
     if sizes:
         words += ["--batch", ",".join(map(str, sizes))]
-    return shlex.join([*words, "--device", device])
+    return shlex.join(words)
 
 
 def _show(records: list[BenchRecord]) -> None:

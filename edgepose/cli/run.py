@@ -33,7 +33,8 @@ _GUESS = "guess"
 
 def run(
     artefact: Annotated[
-        str, typer.Argument(metavar="ARTEFACT|MODEL", help="An .onnx file, or a zoo name.")
+        str,
+        typer.Argument(metavar="ARTEFACT|MODEL", help="An .onnx or .engine file, or a zoo name."),
     ],
     source: Annotated[
         str,
@@ -78,7 +79,12 @@ def run(
             metavar="FILE.toml|guess", help="Spec of a foreign .onnx file, or guess from shapes."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="cpu, cuda, cuda:1, tensorrt, openvino, …; cpu by default, cuda for an .engine."
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads inside one operator; all cores by default.")
     ] = None,
@@ -136,7 +142,7 @@ def run(
         outputs = [sink.target for sink in sinks if sink.target is not None]
     _report(statistics, outputs, console)
     if json:
-        setting = {"artefact": artefact, "model": pose.spec.model, "device": device}
+        setting = {"artefact": artefact, "model": pose.spec.model, "device": pose.runner.device}
         if finder is not None:
             setting |= {"detector": str(detector), "detector_format": finder.format.name}
         report: dict[str, Any] = {**setting, "outputs": outputs, **statistics.to_dict()}
@@ -162,7 +168,7 @@ def _spec(text: str | None, artefact: str, console: Console) -> PoseSpec | None:
 
 def _detector(
     path: Path | None,
-    device: str,
+    device: str | None,
     threads: int | None,
     format_name: str | None,
     console: Console,
@@ -171,7 +177,7 @@ def _detector(
         return None
     from edgepose.stream.detector import Detector
 
-    detector = Detector(path, device=device, threads=threads, format_name=format_name)
+    detector = Detector(path, device=device or "cpu", threads=threads, format_name=format_name)
     height, width = detector.size
     _say(console, f"detector {path.name}: {detector.format.name} at {width}x{height}")
     return detector
@@ -210,13 +216,13 @@ def _check_outputs(
     pose: Estimator,
 ) -> None:
     """Refuse to write over anything that is read. ``text`` is the source as it was typed."""
-    from edgepose.runtime.onnxruntime import OnnxRunner
     from edgepose.stream.sinks import check_outputs
     from edgepose.stream.sources.pictures import PictureSource
 
     inputs = [(what, path) for what, path in read.items() if path is not None]
-    if isinstance(pose.runner, OnnxRunner):
-        inputs.append(("the artefact", pose.runner.path))  # a zoo name leads to a file as well
+    artefact = getattr(pose.runner, "path", None)  # a zoo name leads to a file as well
+    if artefact is not None:
+        inputs.append(("the artefact", artefact))
     inputs.append(("the source itself", Path(text)))
     if isinstance(source, PictureSource):
         inputs += [("one of the source's pictures", path) for path in source.paths]

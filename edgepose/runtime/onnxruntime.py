@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from edgepose.closing import Closing
 from edgepose.errors import DeviceError, GraphError, SpecError, require
+from edgepose.runtime.providers import (
+    Setup,
+    first_line,
+    loader_words,
+    parse_device,
+    plugin_of,
+    setup,
+    unreadable,
+)
+from edgepose.runtime.signature import Port, Signature, match_outputs
 from edgepose.spec import METADATA_KEY, PoseSpec
 
 __all__ = ["OnnxRunner", "open_session"]
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_ELEMENT = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 
 
 class OnnxRunner(Closing):
@@ -25,8 +37,10 @@ class OnnxRunner(Closing):
         path: The ONNX file.
         spec: A spec for a graph that carries none; overrides the one inside otherwise. Outputs of
             such a graph may have any names: they are matched by their shapes.
-        device: ``cpu`` or ``cuda``. Asked for and not in force is an error, never a fallback.
+        device: A row of :data:`edgepose.runtime.providers.DEVICES`, e.g. ``cpu``, ``cuda:1``.
+            Asked for and not in force is an error, never a fallback.
         threads: Threads inside one operator; onnxruntime's choice (all cores) by default.
+        provider_options: Options for the provider that win over edgepose's.
 
     Raises:
         GraphError: The file is missing, corrupt, or holds what onnxruntime cannot run.
@@ -40,17 +54,21 @@ class OnnxRunner(Closing):
         spec: PoseSpec | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.device = device
-        self._session = open_session(self.path, device, threads)
+        self._session, chosen = _open(self.path, device, threads, provider_options)
         self.spec = spec or _embedded_spec(self._session, self.path)
-        self._outputs = _output_names(self._session, self.spec, foreign=spec is not None)
-        fixed = _check_graph(self._session, self.spec, self.path, self._outputs)
-        self.max_batch = fixed or 64
+        signature = _signature(self._session)
+        port = signature.check_input(self.spec, self.path)
+        self._outputs = match_outputs(signature, self.spec, self.path, foreign=spec is not None)
+        fixed = port.shape[0]
+        self.max_batch = fixed or chosen.max_batch or 64
         self.buckets: tuple[int, ...] | None = None if fixed is None else (fixed,)
-        self._input = self._session.get_inputs()[0].name
+        self._input = port.name
         self._threads = threads
+        self._options = chosen.options
 
     def infer(self, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """See :class:`edgepose.runtime.base.Runner`."""
@@ -59,7 +77,7 @@ class OnnxRunner(Closing):
         except Exception as error:  # onnxruntime's own classes share no base but Exception
             raise GraphError(
                 f"{self.path.name} failed on a batch of {len(images)}",
-                str(error).strip().splitlines()[0],
+                first_line(error),
             ) from error
         return dict(zip(self._outputs.values(), values, strict=True))
 
@@ -67,57 +85,150 @@ class OnnxRunner(Closing):
         """See :class:`edgepose.runtime.base.Runner`."""
         import onnxruntime
 
-        return {
+        facts = {
             "runtime": "onnxruntime",
             "version": onnxruntime.__version__,
+            "device": self.device,
             "providers": self._session.get_providers(),
             "threads": self._threads or "default",
             "artefact": self.path.name,
             "input_dtype": self.spec.dtype,
         }
+        if self._options:
+            facts["provider_options"] = self._options
+        nodes = None if self.device == "cpu" else _nodes_by_provider(self._session)
+        return facts if nodes is None else facts | {"nodes": nodes}
 
     def close(self) -> None:
         """Drop the session."""
         self._session = None
 
 
-def open_session(path: Path, device: str, threads: int | None) -> Any:
+def open_session(
+    path: Path,
+    device: str,
+    threads: int | None,
+    provider_options: Mapping[str, str] | None = None,
+) -> Any:
     """An onnxruntime session on exactly that device. Raises as :class:`OnnxRunner` does."""
-    ort = require("onnxruntime", "gpu" if device == "cuda" else None)
-    if device not in _PROVIDERS:
-        raise DeviceError(f"unknown device '{device}'", f"known are {', '.join(_PROVIDERS)}")
-    provider = _PROVIDERS[device]
-    if provider not in ort.get_available_providers():
-        raise DeviceError(
-            f"device '{device}' is not available",
-            f"this onnxruntime {ort.__version__} offers {', '.join(ort.get_available_providers())}",
-            "pip uninstall -y onnxruntime && "
-            "pip install --force-reinstall --no-deps onnxruntime-gpu, or use --device cpu",
-        )
+    return _open(path, device, threads, provider_options)[0]
+
+
+def _open(
+    path: Path,
+    device: str,
+    threads: int | None,
+    provider_options: Mapping[str, str] | None,
+) -> tuple[Any, Setup]:
+    kind, _ = parse_device(device)
+    ort = require("onnxruntime", "gpu" if kind in ("cuda", "tensorrt") else None)
     if not path.is_file():
         raise GraphError(f"there is no file {path}")
+    chosen = setup(device, path, ort, threads, provider_options)
+    if kind in ("cuda", "tensorrt") and hasattr(ort, "preload_dlls"):
+        # Finds CUDA where pip installed it. Its words, which go to stdout, come again as the
+        # loader's own if something is missing.
+        with contextlib.redirect_stdout(None):
+            ort.preload_dlls()
+    session = _create(ort, path, device, chosen, _session_options(ort, threads))
+    _check_in_force(session, ort, device, chosen)
+    return session, chosen
+
+
+def _session_options(ort: Any, threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only; warnings about unused initialisers help nobody
     # Threads may spin while a graph runs, not after it: else two sessions (a detector and a pose
     # net, two cameras) burn each other's cores; on two cores the pair takes 1.6 times as long.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Operators run one after the other, so that a pool for running them beside each other is idle.
+    options.inter_op_num_threads = 1
     if threads:
         options.intra_op_num_threads = threads
+    return options
+
+
+def _create(ort: Any, path: Path, device: str, chosen: Setup, options: Any) -> Any:
+    """A session that may yet lack its provider: onnxruntime does not always raise."""
+    if not chosen.others:
+        try:
+            providers = [(chosen.provider, chosen.options)]
+            return ort.InferenceSession(str(path), options, providers=providers)
+        except Exception as error:  # onnxruntime's own classes share no base but Exception
+            raise unreadable(path, error) from error
+    options.add_session_config_entry(_ASSIGNMENT, "1")
+    if chosen.provider == "DmlExecutionProvider":
+        options.enable_mem_pattern = False  # it refuses sessions that have it
     try:
-        session = ort.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:  # onnxruntime's own classes share no base but Exception
-        raise GraphError(
-            f"onnxruntime cannot load {path}",
-            str(error).strip().splitlines()[0],
-            "export it again: edgepose export MODEL -o FILE.onnx",
-        ) from error
-    if session.get_providers()[0] != provider:
+        if chosen.provider not in ort.get_available_providers():
+            _add_plugin(ort, options, chosen)
+            return ort.InferenceSession(str(path), options, enable_fallback=0)
+        providers = [(chosen.provider, chosen.options), *((name, {}) for name in chosen.others)]
+        return ort.InferenceSession(str(path), options, providers=providers, enable_fallback=0)
+    except DeviceError:
+        raise
+    except Exception as error:
+        # Is it the file, or the device?
+        try:
+            ort.InferenceSession(
+                str(path), _session_options(ort, 1), providers=["CPUExecutionProvider"]
+            )
+        except Exception as fault:
+            raise unreadable(path, fault) from fault
+        raise _not_in_force(ort, device, chosen, first_line(error)) from error
+
+
+def _add_plugin(ort: Any, options: Any, chosen: Setup) -> None:
+    """Register a provider that comes as a package of its own, and put its devices into options."""
+    package = plugin_of(chosen.provider)
+    if package is None:
+        raise AssertionError("`setup` has looked for it")
+    if chosen.provider not in {device.ep_name for device in ort.get_ep_devices()}:
+        ort.register_execution_provider_library(chosen.provider, package.get_library_path())
+    devices = [d for d in ort.get_ep_devices() if d.ep_name == chosen.provider]
+    settings = dict(chosen.options)
+    index = int(settings.pop("device_id", "0"))
+    if index >= len(devices):
         raise DeviceError(
-            f"device '{device}' is not in force",
-            f"onnxruntime fell back to {', '.join(session.get_providers())}",
-            "check the driver and CUDA libraries, or use --device cpu",
+            f"there is no device {index} for {chosen.provider}",
+            f"onnxruntime sees {len(devices)}",
+            "check the driver: nvidia-smi",
         )
-    return session
+    options.add_provider_for_devices([devices[index]], settings)
+
+
+def _check_in_force(session: Any, ort: Any, device: str, chosen: Setup) -> None:
+    session.disable_fallback()
+    if chosen.provider not in session.get_providers():
+        raise _not_in_force(
+            ort, device, chosen, f"onnxruntime fell back to {', '.join(session.get_providers())}"
+        )
+    if chosen.others:
+        nodes = _nodes_by_provider(session)
+        if nodes is not None and not nodes.get(chosen.provider):
+            raise DeviceError(
+                f"device '{device}' is not in force",
+                f"{chosen.provider} took no node of this graph; they went to {', '.join(nodes)}",
+                "use --device cpu",
+            )
+
+
+def _not_in_force(ort: Any, device: str, chosen: Setup, why: str) -> DeviceError:
+    words = loader_words(chosen.provider, ort)
+    hint = "see what is missing: edgepose doctor; or use --device cpu"
+    if words is not None:
+        why, hint = words[0], words[1] or hint
+    return DeviceError(f"device '{device}' is not in force", why, hint)
+
+
+def _nodes_by_provider(session: Any) -> dict[str, int] | None:
+    """How many nodes of the graph each provider runs; None where onnxruntime (< 1.24) is mute."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: Counter[str] = Counter()
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] += len(part.get_nodes())
+    return dict(counts)
 
 
 def _embedded_spec(session: Any, path: Path) -> PoseSpec:
@@ -132,71 +243,13 @@ def _embedded_spec(session: Any, path: Path) -> PoseSpec:
     return PoseSpec.from_json(text)
 
 
-def _output_names(session: Any, spec: PoseSpec, *, foreign: bool) -> dict[str, str]:
-    """Output of the graph -> the name the spec knows it by."""
-    shapes = {o.name: list(o.shape) for o in session.get_outputs()}
-    names = {name: name for name in shapes}
-    wanted = _expected_outputs(spec)
-    if foreign:
-        for name in [n for n in wanted if n not in shapes]:
-            fitting = [
-                o for o in shapes if names[o] not in wanted and _fits(shapes[o], wanted[name])
-            ]
-            if fitting:
-                names[fitting[0]] = name
-    return names
-
-
-def _fits(actual: list[Any], expected: list[int | None]) -> bool:
-    """Whether a shape of a graph, symbols included, can be the expected one."""
-    return len(actual) == len(expected) and all(
-        not isinstance(a, int) or b is None or a == b for a, b in zip(actual, expected, strict=True)
+def _signature(session: Any) -> Signature:
+    inputs, outputs = (
+        [_port(p) for p in ports] for ports in (session.get_inputs(), session.get_outputs())
     )
+    return Signature(inputs, outputs)
 
 
-def _check_graph(session: Any, spec: PoseSpec, path: Path, names: dict[str, str]) -> int | None:
-    """Hold the spec against the graph; returns its batch if that is fixed."""
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise SpecError(f"{path} has {len(inputs)} inputs", "a pose graph takes one")
-    height, width = spec.input_size
-    tail = [3, height, width] if spec.layout == "nchw" else [height, width, 3]
-    shape = list(inputs[0].shape)
-    if len(shape) != 4 or any(
-        isinstance(a, int) and a != b for a, b in zip(shape[1:], tail, strict=False)
-    ):
-        raise SpecError(
-            f"the spec contradicts the graph of {path}",
-            f"the graph takes {shape}, the spec says [batch, {', '.join(map(str, tail))}]",
-        )
-    if inputs[0].type != _ELEMENT[spec.dtype]:
-        raise SpecError(
-            f"the spec contradicts the graph of {path}",
-            f"the graph takes {inputs[0].type}, the spec says {spec.dtype}",
-        )
-    outputs = {names[o.name]: list(o.shape) for o in session.get_outputs()}
-    for name, expected in _expected_outputs(spec).items():
-        if name not in outputs:
-            raise SpecError(
-                f"the spec contradicts the graph of {path}",
-                f"a {spec.output} model has an output '{name}', this graph has {list(outputs)}",
-            )
-        actual = outputs[name]
-        if not _fits(actual, expected):
-            raise SpecError(
-                f"the spec contradicts the graph of {path}",
-                f"output '{name}' is {actual}, the spec says "
-                f"{['any' if v is None else v for v in expected]}",
-            )
-    return int(shape[0]) if isinstance(shape[0], int) else None
-
-
-def _expected_outputs(spec: PoseSpec) -> dict[str, list[int | None]]:
-    """Output name -> shape, None where any size will do."""
-    k = len(spec.keypoints)
-    if spec.output == "heatmap":
-        return {"heatmaps": [None, k, None, None]}
-    if spec.output == "keypoints":
-        return {"keypoints": [None, k, 2], "scores": [None, k]}
-    height, width = (int(np.rint(v * spec.decoder.split_ratio)) for v in spec.input_size)
-    return {"simcc_x": [None, k, width], "simcc_y": [None, k, height]}
+def _port(port: Any) -> Port:
+    shape = tuple(n if isinstance(n, int) else None for n in port.shape)
+    return Port(port.name, shape, _DTYPES.get(port.type, port.type))
