@@ -9,6 +9,7 @@ import typer
 
 import edgepose
 from edgepose.cli.bench import bench
+from edgepose.cli.doctor import doctor
 from edgepose.cli.export import export
 from edgepose.cli.models import models
 from edgepose.cli.run import run
@@ -49,7 +50,7 @@ def _root(
     pass
 
 
-for _verb in (export, bench, run, models, train):
+for _verb in (export, bench, run, models, train, doctor):
     app.command()(_verb)
 
 
@@ -60,12 +61,22 @@ def main() -> None:
     except EdgeposeError as error:
         _fail(error)
     except ImportError as error:
+        if "multiarray" in str(error):
+            _fail(_other_numpy(error))
         if (error.name or "").partition(".")[0] != "cv2":
             raise
         _fail(_no_opencv(error))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+def _other_numpy(error: ImportError) -> MissingDependency:
+    return MissingDependency(
+        "a package here was compiled for another major version of NumPy",
+        f"{error} (a system's OpenCV mostly wants NumPy 1)",
+        "pip install 'numpy<2'; edgepose doctor says which package it is",
+    )
 
 
 def _no_opencv(error: ImportError) -> MissingDependency:

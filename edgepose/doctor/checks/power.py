@@ -1,0 +1,168 @@
+"""Power mode, clocks and heat: why the same board is sometimes half as fast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from edgepose.doctor.asking import Answer
+from edgepose.doctor.finding import Finding
+from edgepose.doctor.jetson import find_board
+from edgepose.doctor.system import System
+
+__all__ = ["check"]
+
+_GROUP = "power"
+_HOT = 85.0
+# Devfreq nodes of the GPU: Orin's address, Thor's names, older ones.
+_GPU_NODES = (
+    "/sys/class/devfreq/*.gpu",
+    "/sys/class/devfreq/*.ga10b",
+    "/sys/class/devfreq/gpu-gpc-*",
+)
+
+
+def check(system: System, told: Mapping[str, Answer]) -> list[Finding]:
+    """Governor and heat everywhere; power mode, GPU clock and throttling on a Jetson."""
+    found = []
+    if find_board(system) is not None:
+        found += [*_mode(system), *_gpu_clock(system)]
+    return [*found, *_governor(system), *_heat(system)]
+
+
+def _mode(system: System) -> list[Finding]:
+    said = system.run(["nvpmodel", "-q"]).out
+    match = re.search(r"NV Power Mode: *(\S+)\s+(\d+)", said)
+    if match is None:
+        return [
+            Finding(
+                group=_GROUP,
+                check="power mode",
+                level="note",
+                seen="nvpmodel does not tell",
+                means="usual inside a container: ask on the board itself",
+                do="sudo nvpmodel -q",
+            )
+        ]
+    name, number = match[1], int(match[2])
+    modes = _modes(system)
+    best = next((n for n, mode in modes.items() if mode.upper() == "MAXN_SUPER"), None)
+    if best is None:
+        best = next((n for n, mode in modes.items() if mode.upper().startswith("MAXN")), None)
+    if best is None or best == number:
+        return [Finding(group=_GROUP, check="power mode", level="ok", seen=name)]
+    others = ", ".join(mode for n, mode in modes.items() if n != number)
+    return [
+        Finding(
+            group=_GROUP,
+            check="power mode",
+            level="note",
+            seen=f"{name} (others: {others})",
+            means="it caps the clocks of CPU, GPU and memory, and figures belong to their mode",
+            do=f"sudo nvpmodel -m {best} is {modes[best]}, if the power supply and the cooling "
+            "allow it",
+        )
+    ]
+
+
+def _modes(system: System) -> dict[int, str]:
+    text = system.read("/etc/nvpmodel.conf")
+    rows = re.finditer(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>", text)
+    return {int(row[1]): row[2] for row in rows}
+
+
+def _gpu_clock(system: System) -> list[Finding]:
+    for node in (path for pattern in _GPU_NODES for path in system.matches(pattern)):
+        now, low, high = (system.number(f"{node}/{name}_freq") for name in ("cur", "min", "max"))
+        if now is None or low is None or high is None:
+            continue
+        governor = system.read(f"{node}/governor")
+        seen = f"{_mhz(now)} now, {_mhz(low)} to {_mhz(high)} MHz ({governor})"
+        if low == high:
+            seen = f"fixed at {_mhz(high)} MHz"
+            return [Finding(group=_GROUP, check="GPU clock", level="ok", seen=seen)]
+        return [
+            Finding(
+                group=_GROUP,
+                check="GPU clock",
+                level="note",
+                seen=seen,
+                means="it follows the load, so that timings of a small model vary",
+                do="sudo jetson_clocks (until the next start) before you measure",
+            )
+        ]
+    return []
+
+
+def _governor(system: System) -> list[Finding]:
+    governor = system.read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    if not governor:
+        return []
+    if governor != "powersave":
+        return [Finding(group=_GROUP, check="CPU governor", level="ok", seen=governor)]
+    driver = system.read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_driver")
+    if driver in ("intel_pstate", "amd-pstate-epp"):  # there the name means: by load
+        return [
+            Finding(group=_GROUP, check="CPU governor", level="ok", seen=f"{governor} ({driver})")
+        ]
+    return [
+        Finding(
+            group=_GROUP,
+            check="CPU governor",
+            level="warn",
+            seen=governor,
+            means="the CPU stays at its lowest clock",
+            do="sudo cpupower frequency-set -g schedutil",
+        )
+    ]
+
+
+def _heat(system: System) -> list[Finding]:
+    throttled = [
+        system.read(f"{device}/type").removesuffix("-throttle-alert")
+        for device in system.matches("/sys/class/thermal/cooling_device*")
+        if system.read(f"{device}/type").endswith("-throttle-alert")
+        and (system.number(f"{device}/cur_state") or 0) > 0
+    ]
+    zones = {}
+    for zone in system.matches("/sys/class/thermal/thermal_zone*"):
+        value = system.number(f"{zone}/temp")
+        # Unused sensors of some boards stand at 0 or at absurd values.
+        if value is not None and 1_000 <= value <= 150_000:
+            zones[system.read(f"{zone}/type") or PurePosixPath(zone).name] = value / 1000
+    if throttled:
+        return [
+            Finding(
+                group=_GROUP,
+                check="heat",
+                level="warn",
+                seen=f"throttled now: {', '.join(throttled)}{_hottest(zones)}",
+                means="clocks are held down because it is too hot: no figure taken now counts",
+                do="cool it; sudo jetson_clocks --fan sets the fan to full",
+            )
+        ]
+    if not zones:
+        return []
+    hot = max(zones.values()) >= _HOT
+    return [
+        Finding(
+            group=_GROUP,
+            check="heat",
+            level="warn" if hot else "ok",
+            seen=_hottest(zones).removeprefix("; "),
+            means="near the temperature at which clocks are held down" if hot else "",
+            do="cool it before you measure" if hot else "",
+        )
+    ]
+
+
+def _hottest(zones: Mapping[str, float]) -> str:
+    if not zones:
+        return ""
+    name = max(zones, key=lambda zone: zones[zone])
+    return f"; {name} {zones[name]:.0f} °C"
+
+
+def _mhz(hertz: int) -> str:
+    return f"{hertz / 1e6:.0f}"
