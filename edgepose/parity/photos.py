@@ -14,7 +14,14 @@ from edgepose.images import IMAGE_SUFFIXES, read_image
 from edgepose.poses import Float32, UInt8, check_boxes
 from edgepose.samples import load_samples
 
-__all__ = ["MAX_PEOPLE", "Photo", "folder_photos", "sample_photos"]
+__all__ = [
+    "MAX_PEOPLE",
+    "Photo",
+    "folder_photos",
+    "has_annotations",
+    "listed_pictures",
+    "sample_photos",
+]
 
 # More people sharpen the percentiles but slowly, and a large net takes a second for each.
 MAX_PEOPLE = 64
@@ -60,11 +67,10 @@ def folder_photos(folder: str | Path, people: int = MAX_PEOPLE) -> list[Photo]:
         BoxError: A box is not finite, has no area or lies outside its picture.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}", hint="--images takes a folder of photos")
+    pictures = _annotated(folder) if has_annotations(folder) else listed_pictures(folder)
     photos: list[Photo] = []
     found = 0
-    for path, boxes in _pictures(folder):
+    for path, boxes in pictures:
         if found >= people:
             break
         image = read_image(path)
@@ -75,10 +81,23 @@ def folder_photos(folder: str | Path, people: int = MAX_PEOPLE) -> list[Photo]:
     return photos
 
 
-def _pictures(folder: Path) -> list[tuple[Path, Float32 | None]]:
-    """Pictures with somebody in them, and their boxes (None: the whole picture)."""
-    if (folder / _COCO).is_file() or (folder / "annotations").is_dir():
-        return _annotated(folder)
+def has_annotations(folder: Path) -> bool:
+    """Whether a folder is laid out as COCO comes, or holds ``person_keypoints.json``."""
+    return (folder / _COCO).is_file() or (folder / "annotations").is_dir()
+
+
+def listed_pictures(folder: Path, option: str = "--images") -> list[tuple[Path, Float32 | None]]:
+    """Pictures of a folder with somebody in them, and their boxes (None: the whole picture).
+
+    Args:
+        folder: Where to look.
+        option: Who asks, for messages.
+
+    Raises:
+        InputError: No such folder, no pictures, or boxes for none of them.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}", hint=f"{option} takes a folder of photos")
     names = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
     if not names:
         raise InputError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from edgepose.crops import normalise
 from edgepose.decode import decode
 from edgepose.errors import GraphError, ParityError
 from edgepose.export.fold_io import folded_spec
-from edgepose.parity import FP32, Parity, Photo, compare
+from edgepose.parity import FP16, FP32, Parity, ParityLimits, Photo, compare
 from edgepose.spec import DecoderSpec
 from tests.export.tiny import people
 from tests.fakes import FakeRunner, brightness_maps, heatmap_spec
@@ -242,3 +243,95 @@ def test_the_sway_of_a_score_counts_where_the_artefact_decodes(crowd: Photo) -> 
     model = FakeRunner(spec, blobs)
     assert not compare(model, artefact, [crowd])
     assert compare(model, artefact, [crowd], FP32, [FakeRunner(spec, scaled)])
+
+
+# Lower precision, and weights that find no poses.
+
+
+def noisy(share: float, base: Respond = blobs) -> Respond:
+    """Uniform noise of so large a share of the largest value, the same in every call."""
+
+    def respond(images: np.ndarray) -> Maps:
+        maps = base(images)["heatmaps"]
+        noise = np.random.default_rng(len(images)).uniform(-1, 1, maps.shape)
+        return {"heatmaps": (maps + share * np.abs(maps).max() * noise).astype(np.float32)}
+
+    return respond
+
+
+def static(images: np.ndarray) -> Maps:
+    """What random weights make of a picture: no peak that stands out."""
+    random = np.random.default_rng(len(images))
+    maps = 1 + 0.02 * random.standard_normal((len(images), 17, 16, 12))
+    return {"heatmaps": maps.astype(np.float32)}
+
+
+def held_to(limits: ParityLimits, photos: list[Photo], ours: Respond, theirs: Respond) -> Parity:
+    spec = heatmap_spec()
+    return compare(FakeRunner(spec, ours), FakeRunner(spec, theirs), photos, limits)
+
+
+def test_correlation_by_hand(photos: list[Photo]) -> None:
+    photo = photos[0]
+    maps = [respond(np.zeros((len(photo.boxes), 3, 64, 48))) for respond in (static, noisy(0.1))]
+    expected = np.corrcoef(*[m["heatmaps"].ravel() for m in maps])[0, 1]
+    parity = held_to(
+        FP16, [photo], static, lambda images: noisy(0.1)(np.zeros((len(images), 3, 64, 48)))
+    )
+    assert parity.tensors[0].correlation == pytest.approx(expected, abs=1e-9)
+
+
+def test_fp16_allows_what_fp32_does_not_and_no_more(photos: list[Photo]) -> None:
+    assert held_to(FP16, photos, blobs, noisy(2e-3))
+    assert not held_to(FP32, photos, blobs, noisy(2e-3))
+    assert not held_to(FP16, photos, blobs, noisy(0.1))
+
+
+def test_what_is_small_beside_the_largest_is_seen_by_correlation(photos: list[Photo]) -> None:
+    """One joint's map is a hundred times the others', which are wrong."""
+
+    def uneven(images: np.ndarray, turned: bool) -> Maps:
+        maps = blobs(images)["heatmaps"]
+        others = maps[:, 1:]
+        maps[:, 1:] = 0.01 * (others[..., ::-1] if turned else others)
+        return {"heatmaps": maps}
+
+    limits = replace(FP16, correlation=0.9999).speed_only()
+    parity = held_to(limits, photos, lambda i: uneven(i, False), lambda i: uneven(i, True))
+    assert parity.tensors[0].p99 < limits.tensor_p99
+    assert [f for f in parity.failures if "correlation of 'heatmaps'" in f]
+
+
+def test_random_weights_are_judged_by_tensors_and_the_verdict_says_so(photos: list[Photo]) -> None:
+    theirs = noisy(3e-3, static)
+    with_poses = held_to(FP16, photos, static, theirs)
+    assert not with_poses
+    assert with_poses.verdict == "NOT the same poses"
+    parity = held_to(FP16.speed_only(), photos, static, theirs)
+    assert parity
+    assert parity.to_dict()["verdict"] == (
+        "the same tensors; poses were not judged, random weights find none"
+    )
+    wrong = held_to(FP16.speed_only(), photos, static, noisy(0.05, static))
+    assert not wrong
+    assert wrong.verdict.startswith("NOT the same tensors")
+
+
+def test_constant_tensors_have_no_correlation_and_are_judged_by_their_error(
+    photos: list[Photo],
+) -> None:
+    limits = FP16.speed_only()
+    same = held_to(limits, photos, filled(1.0), filled(1.001))
+    assert same
+    assert same.tensors[0].correlation is None
+    assert not held_to(limits, photos, filled(1.0), filled(1.5))
+
+
+def test_the_models_own_sway_excuses_its_correlation(crowd: Photo) -> None:
+    """Half of the people tip, in the artefact as in the nudged model."""
+    spec, limits = heatmap_spec(), FP16.speed_only()
+    model, theirs, nudge = (FakeRunner(spec, r) for r in (blobs, tipped(0.5, 0.9), tipped(1, 0.9)))
+    assert not compare(model, theirs, [crowd], limits)
+    parity = compare(model, theirs, [crowd], limits, [nudge])
+    assert parity
+    assert parity.tensors[0].sway_correlation < limits.correlation
