@@ -16,6 +16,7 @@ import edgepose
 __all__ = ["fingerprint", "load_average", "slug"]
 
 _PACKAGES = (
+    "cuda-bindings",
     "numpy",
     "onnx",
     "onnxruntime",
@@ -23,7 +24,9 @@ _PACKAGES = (
     "opencv-python",
     "opencv-python-headless",
     "pycocotools",
+    "pycuda",
     "tensorrt",
+    "tensorrt-rtx-cu13-libs",
     "torch",
 )
 

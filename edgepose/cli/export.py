@@ -1,37 +1,44 @@
-"""``edgepose export``: from a model's name to one ONNX file that is proven to find its poses."""
+"""``edgepose export``: from a model's name to a file that is proven to find its poses."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgepose.cli._export_plan import build_options, conversion, engine_place, make_plan
+from edgepose.cli._export_view import (
+    Talk,
+    show_engine,
+    show_parity,
+    show_result,
+    talk,
+    write_json,
+)
 from edgepose.cli._lint import lint_only, show_lint
 from edgepose.errors import InputError, LintError, ParityError, require
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from edgepose.engine import ProvenEngine
     from edgepose.export import ExportResult
-    from edgepose.parity import Parity
+    from edgepose.recipes import Recipe
 
 __all__ = ["export"]
 
 _NEEDED = ("torch", "onnx", "onnxscript", "onnxslim", "safetensors")
+_PRECISION = "Precision and engine"
+_JUDGING = "Judging"
 
 
 def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="Model name, as MODEL or MODEL@HEIGHTxWIDTH; with --target also an ONNX file, "
-            "which is then only looked at."
+            help="Model name, as MODEL or MODEL@HEIGHTxWIDTH; or an ONNX file, to convert it, to "
+            "build an engine of it, or with --target alone to look at it."
         ),
     ],
     weights: Annotated[
@@ -61,137 +68,230 @@ def export(
             help="Put preprocessing and decoding into the graph: BGR bytes in, keypoints out.",
         ),
     ] = False,
-    images: Annotated[
-        Path | None,
-        typer.Option(help="Photos to judge on; the packaged samples if not given."),
-    ] = None,
     random_weights: Annotated[
         bool,
         typer.Option("--random-weights", help="Export untrained weights, to measure speed only."),
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            help="onnx; engine, TensorRT's, built for this GPU; or rtx-engine, TensorRT-RTX's.",
+            show_default="onnx",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32, fp16, int8 (the rest in FP32) or int8-fp16 (the rest in FP16).",
+            show_default="fp32",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    calib: Annotated[
+        Path | None,
+        typer.Option(
+            help="People to calibrate INT8 on: a folder of pictures, or one laid out as COCO.",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity",
+            help="Measure what each block costs in INT8.",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = False,
+    max_ap_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave the worst blocks in float until AP (0..100) drops by no more.",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="Smallest, usual and largest batch of an engine.",
+            show_default="1,4,16",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Settings for a device, by name or as a .toml file; other options go before it.",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting of a recipe, as engine.workspace_mib=1024; may be repeated.",
+            rich_help_panel=_PRECISION,
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Photos to judge on; the packaged samples if not given.", rich_help_panel=_JUDGING
+        ),
+    ] = None,
+    bisect: Annotated[
+        bool,
+        typer.Option(
+            "--bisect",
+            help="Name the first tensor at which the precision leaves FP32.",
+            rich_help_panel=_JUDGING,
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Export MODEL to ONNX and compare its poses with the PyTorch model's on real people.
+    """Export MODEL to ONNX, FP16, INT8 or an engine, and compare its poses with the model's.
 
     The file is written only if they are the same; exit code 3 and no file if not. With --target it
     is written only if that runtime reads every node; if not, exit code 1 and the nodes with the
-    PyTorch modules they come from. --images takes a folder: each picture is one person, unless
-    boxes.json or COCO annotations are there.
+    PyTorch modules they come from. --images and --calib take a folder: each picture is one person,
+    unless boxes.json or COCO annotations are there.
     """
     if weights is not None and random_weights:
         raise typer.BadParameter("--weights and --random-weights exclude each other")
-    if model.endswith(".onnx"):
-        if target is None:
-            raise InputError(
-                f"cannot export {model}",
-                "it is an ONNX file already; this verb makes one from a model's name",
-                f"edgepose run {model} --source PHOTO; or, to learn whether a runtime reads it, "
-                f"edgepose export {model} --target trt-10",
-            )
-        if any((weights, out, opset, fold_io, images, random_weights)):
+    plan = make_plan(
+        recipe,
+        settings,
+        {
+            "target": target,
+            "opset": opset,
+            "fold_io": fold_io or None,
+            "to": to,
+            "precision": precision,
+            "batch": batch,
+            "int8.max_ap_drop": max_ap_drop,
+        },
+    )
+    if batch is not None and plan.to == "onnx":
+        raise typer.BadParameter("--batch is for an engine: add --to engine")
+    is_file = model.endswith(".onnx")
+    if is_file and any((weights, opset, fold_io, random_weights)):
+        raise typer.BadParameter(
+            "an ONNX file is made already: no --weights, --opset, --fold-io or --random-weights"
+        )
+    asked = precision is not None or recipe is not None
+    as_it_is = is_file and (not asked or _precision_of(Path(model)) == plan.precision)
+    if as_it_is and plan.to == "onnx":
+        if out is not None or images is not None:
             raise typer.BadParameter("an ONNX file is only looked at: --target and --json alone")
-        lint_only(Path(model), target, as_json)
+        _look(model, target, as_json)
         return
+    place, graph = (None, out) if plan.to == "onnx" else engine_place(model, out, plan)
+    result: ExportResult | None = None
+    engine: ProvenEngine | None = None
+    try:
+        with talk() as words:
+            if as_it_is:
+                graph = Path(model)
+            else:
+                result = _make(
+                    plan,
+                    model,
+                    words,
+                    weights=weights,
+                    out=graph,
+                    calib=calib,
+                    sensitivity=sensitivity,
+                    images=images,
+                    random_weights=random_weights,
+                    bisect=bisect,
+                )
+                graph = result.path
+            if place is not None and graph is not None:
+                engine = _build(plan, graph, place, images, words)
+    except LintError as error:
+        show_lint(error.lint, None, as_json)
+        raise
+    except ParityError as error:
+        if as_json:
+            figures = None if error.parity is None else error.parity.to_dict()
+            write_json({"artefact": None, "parity": figures})
+        elif error.parity is not None:
+            show_parity(error.parity, "Parity")
+        raise
+    if as_json:
+        data: dict[str, Any] = {} if result is None else result.to_dict()
+        write_json(data if engine is None else data | {"engine": engine.to_dict()})
+        return
+    if result is not None:
+        show_result(result, f"Parity with {model if is_file else 'PyTorch'}")
+        if bisect and result.divergence is None:
+            sys.stderr.write("no one tensor leaves FP32: the error comes from everywhere\n")
+    if engine is not None:
+        show_engine(engine)
+
+
+def _precision_of(file: Path) -> str:
+    """What an ONNX file says of its precision."""
+    from edgepose.engine.source import read_source
+
+    return str((read_source(file).record or {}).get("precision", "fp32"))
+
+
+def _look(model: str, target: str | None, as_json: bool) -> None:
+    if target is None:
+        raise InputError(
+            f"cannot export {model}",
+            "it is an ONNX file already, and nothing else was asked for",
+            f"edgepose export {model} --to engine; --precision int8 --calib FOLDER; or, to learn "
+            "whether a runtime reads it, --target trt-10",
+        )
+    lint_only(Path(model), target, as_json)
+
+
+def _make(plan: Recipe, model: str, words: Talk, **given: Any) -> ExportResult:
+    """The ONNX artefact: of a model's name, or of another ONNX file."""
     # Read when torch loads. Its idle threads would otherwise spin, and where other programs want
     # the same cores that makes the comparison twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for module in _NEEDED:
         require(module, "export")
-    from edgepose.export import export_model
+    from edgepose.export import export_file, export_model
 
-    try:
-        with _steps() as step:
-            result = export_model(
-                model,
-                weights,
-                out,
-                opset=opset,
-                target=target,
-                fold_io=fold_io,
-                images=images,
-                random_weights=random_weights,
-                progress=step,
-            )
-    except LintError as error:
-        show_lint(error.lint, None, as_json)
-        raise
-    except ParityError as error:
-        compared = error.parity
-        if as_json:
-            figures = None if compared is None else compared.to_dict()
-            _write_json({"artefact": None, "parity": figures})
-        elif compared is not None:
-            _print(_table(compared))
-        raise
-    if as_json:
-        _write_json(result.to_dict())
-    else:
-        _print(_table(result.parity))
-        _report(result)
+    converts = conversion(plan, given.pop("calib"), given.pop("sensitivity"))
+    if converts is None and given["bisect"]:
+        raise typer.BadParameter("--bisect is for another --precision than fp32")
+    given |= {"target": plan.target, "conversion": converts, "progress": words.step}
+    if plan.precision == "int8":  # what is FP16 as well is not for this CPU
+        from edgepose.bench.speed import compare_speed
 
-
-@contextmanager
-def _steps() -> Iterator[Callable[[str], None]]:
-    """Steps on stderr, one line each; the one at work turns a wheel where stderr is a terminal."""
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    with console.status("starting") as status:
-
-        def step(text: str) -> None:
-            console.print(text, markup=False, soft_wrap=True)
-            status.update(text)
-
-        yield step
-
-
-def _write_json(data: object) -> None:
-    sys.stdout.write(json.dumps(data) + "\n")
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    Console().print(table)
-
-
-def _report(result: ExportResult) -> None:
-    sys.stderr.write(
-        f"wrote {result.path} ({result.size_bytes / 2**20:.1f} MiB, {result.nodes} nodes, operator "
-        f"set {result.opset}) in {result.seconds:.0f} s\n"
+        given["timed"] = lambda ours, theirs: compare_speed(ours, theirs).to_dict()
+    weights, random_weights = given.pop("weights"), given.pop("random_weights")
+    if model.endswith(".onnx"):
+        return export_file(model, **given)
+    return export_model(
+        model,
+        weights,
+        opset=plan.opset,
+        fold_io=plan.fold_io,
+        random_weights=random_weights,
+        **given,
     )
-    if not result.spec.provenance.trained_on:
-        sys.stderr.write("these weights carry no word of what they were trained on\n")
 
 
-def _table(parity: Parity) -> Table:
-    from rich.table import Table
+def _build(
+    plan: Recipe, graph: Path, place: Path, images: Path | None, words: Talk
+) -> ProvenEngine:
+    """The engine of an ONNX artefact."""
+    from edgepose.engine import build_and_prove
+    from edgepose.parity import folder_photos, sample_photos
 
-    limits = parity.limits
-    verdict = "the same poses" if parity else "NOT the same poses"
-    table = Table(
-        title=f"Parity with PyTorch: {verdict}",
-        caption=f"{parity.persons} people, {parity.keypoints} keypoints"
-        + (f"; {parity.undecided} more hang on rounding" if parity.undecided else ""),
+    return build_and_prove(
+        graph,
+        place,
+        sample_photos() if images is None else folder_photos(images),
+        build_options(plan),
+        product="tensorrt-rtx" if plan.to == "rtx-engine" else "tensorrt",
+        say=words.step,
+        progress=words.build,
     )
-    table.add_column("figure")
-    table.add_column("value", justify="right")
-    table.add_column("limit", justify="right")
-    for row in (
-        ("keypoint error, median", f"{parity.median_px:.5f} px", f"{limits.median_px:g} px"),
-        ("keypoint error, 99 %", f"{parity.p99_px:.5f} px", f"{limits.p99_px:g} px"),
-        ("keypoint error, largest", f"{parity.max_px:.5f} px", ""),
-        ("moved by more than 1 px", f"{parity.moved_share:.2%}", f"{limits.moved_share:.2%}"),
-        ("OKS, mean", f"{parity.oks_mean:.6f}", f"{limits.oks_mean:g}"),
-        ("OKS, smallest", f"{parity.oks_min:.6f}", f"{limits.oks_min:g}"),
-        *(
-            (f"{t.name}, error 50 / 99.9 / 100 %", f"{t.p50:.1e} / {t.p999:.1e} / {t.max:.1e}", "")
-            for t in parity.tensors
-        ),
-        *(
-            (f"{t.name}, error 99 %", f"{t.p99:.1e}", f"{limits.tensor_p99:g}")
-            for t in parity.tensors
-        ),
-    ):
-        table.add_row(*row)
-    return table

@@ -179,13 +179,17 @@ def _run(request: dict[str, Any], progress: Progress | None, title: str) -> dict
     """Let the child work; its result, or the error that it told or died of."""
     with tempfile.TemporaryFile("w+", errors="replace") as noise, _child(request, noise) as child:
         outcome: dict[str, Any] = {}
+        logged: set[str] = set()
         for line in child.stdout or ():
             told = json.loads(line)
             if told["event"] == "step":
                 if progress is not None:
                     progress(told["phase"], told["step"], told["of"])
             elif told["event"] == "log":
-                logging.getLogger(told["logger"]).log(told["level"], "%s", told["text"])
+                # The same of a hundred layers is one thing to know.
+                level = logging.DEBUG if told["text"] in logged else told["level"]
+                logged.add(told["text"])
+                logging.getLogger(told["logger"]).log(level, "%s", told["text"])
             else:
                 outcome = told
         code = child.wait()

@@ -24,9 +24,17 @@ import onnx
 import onnx_ir
 from onnx import external_data_helper
 
+from edgepose.errors import GraphError
 from edgepose.files import atomic_path
 
-__all__ = ["DATA_DIGEST_KEY", "drop_other_weights", "put_back", "set_aside", "weights_beside"]
+__all__ = [
+    "DATA_DIGEST_KEY",
+    "drop_other_weights",
+    "put_back",
+    "refuse_large",
+    "set_aside",
+    "weights_beside",
+]
 
 # From this total on the heavy weights are set aside, each of so many bytes or more.
 LARGE = 2**28
@@ -80,6 +88,21 @@ def put_back(model: onnx.ModelProto, weights: Weights) -> None:
         tensor = graph.initializer.add()
         onnx_ir.serde.serialize_tensor_into(tensor, weights[name])
         tensor.name = name
+
+
+def refuse_large(model: onnx.ModelProto) -> None:
+    """Refuse to convert a graph whose weights one file cannot hold.
+
+    Raises:
+        GraphError: It is such a graph.
+    """
+    held = sum(len(weight.raw_data) for weight in model.graph.initializer)
+    if held > ONE_FILE:
+        raise GraphError(
+            f"a graph with {held / 2**30:.1f} GiB of weights cannot be converted",
+            "FP16 and INT8 are made in one protobuf message, which holds 2 GiB",
+            "leave --precision out",
+        )
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def test_a_refused_export_shows_its_findings(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("arguments", "error", "said"),
     [
-        (["--target", "trt10"], InputError, "did you mean --target trt-10"),
+        (["--target", "trt10"], InputError, "did you mean trt-10"),
         ([], InputError, "--target trt-10"),
     ],
     ids=["unknown target", "no target"],

@@ -14,8 +14,9 @@ import torch
 import edgepose
 from edgepose import zoo
 from edgepose.errors import GraphError, ParityError
-from edgepose.export import export_module, large, pipeline
+from edgepose.export import artefact, export_module, large
 from edgepose.export.trace import trace
+from edgepose.parity import ParityLimits
 from edgepose.runtime.onnxruntime import OnnxRunner
 from tests.export.tiny import SIZE, TinyHeatmaps, TinySimCC, heatmap_spec, people, simcc_spec
 
@@ -118,10 +119,10 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
 
 
 def fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise GraphError("no")
 
-    monkeypatch.setattr(pipeline, "_check_batches", refuse)
+    monkeypatch.setattr(artefact, "_check_batches", refuse)
 
 
 @pytest.mark.usefixtures("low_limit")
@@ -134,7 +135,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.usefixtures("low_limit")
 def test_other_poses_leave_nothing(tmp_path: Path) -> None:
-    limits = pipeline.ParityLimits(
+    limits = ParityLimits(
         median_px=-1,
         p99_px=0.1,
         moved_share=0,

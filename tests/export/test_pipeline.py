@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import edgepose
 from edgepose import zoo
 from edgepose.errors import GraphError, InputError, OutputError, ParityError, WeightsError
-from edgepose.export import ExportResult, export_model, export_module, pipeline
+from edgepose.export import ExportResult, export_model, export_module, graph, pipeline
 from edgepose.export.trace import check_graph
 from edgepose.models import build, save_weights, weights_digest
 from edgepose.runtime.onnxruntime import OnnxRunner
@@ -136,7 +136,7 @@ def test_a_graph_that_mixes_people_is_found(tmp_path: Path) -> None:
 
 def tampered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make tracing return a graph whose largest weight is of the other sign."""
-    honest = pipeline.trace
+    honest = graph.trace
 
     def dishonest(*arguments: Any, **options: Any) -> onnx.ModelProto:
         model = honest(*arguments, **options)
@@ -144,7 +144,7 @@ def tampered(monkeypatch: pytest.MonkeyPatch) -> None:
         weight.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(weight), weight.name))
         return model
 
-    monkeypatch.setattr(pipeline, "trace", dishonest)
+    monkeypatch.setattr(graph, "trace", dishonest)
 
 
 def test_other_poses_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

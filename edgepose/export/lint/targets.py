@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgepose.errors import InputError
 from edgepose.export.lint.rules import Rule
 from edgepose.export.lint.tables import ort, trt_8_6, trt_10, trt_11, trt_rtx
-from edgepose.export.opset import DEFAULT_OPSET, check_opset
+from edgepose.export.opset import DEFAULT_OPSET, OPSETS, check_opset
 
 __all__ = ["TARGETS", "Target", "choose_opset", "find_target"]
 
@@ -46,6 +46,8 @@ class Target:
     binds_int64: bool = True
     inferred: bool = False
 
+
+_INT8_FP16_OPSET = 19
 
 _KNOWN = (
     Target(
@@ -116,15 +118,29 @@ def find_target(name: str) -> Target:
     )
 
 
-def choose_opset(opset: int | None, target: Target | None) -> int:
+def choose_opset(opset: int | None, target: Target | None, precision: str = "fp32") -> int:
     """The operator set to export: what was asked for, else the target's default.
 
+    Args:
+        opset: As asked for.
+        target: Runtime that has to read it.
+        precision: What the graph will be converted to; ``int8-fp16`` needs 19, the first in which
+            QuantizeLinear takes FP16.
+
     Raises:
-        InputError: edgepose does not write it, or the target does not read it.
+        InputError: edgepose does not write it, the target does not read it, or the precision cannot
+            be said in it.
     """
+    least = _INT8_FP16_OPSET if precision == "int8-fp16" else OPSETS[0]
     if opset is None:
-        return target.default_opset if target else DEFAULT_OPSET
+        opset = max(least, target.default_opset if target else DEFAULT_OPSET)
     check_opset(opset)
+    if opset < least:
+        raise InputError(
+            f"{precision} cannot be written in operator set {opset}",
+            f"QuantizeLinear takes FP16 from operator set {least} on",
+            f"--opset {least}, or --precision int8",
+        )
     if target is not None and opset not in target.opsets:
         raise InputError(
             f"{target.title} does not read operator set {opset}",

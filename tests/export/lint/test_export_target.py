@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor, nn
 
 from edgepose.errors import InputError, LintError
-from edgepose.export import TARGETS, export_model, export_module, make_graph, pipeline
+from edgepose.export import TARGETS, export_model, export_module, graph, make_graph
 from edgepose.export.lint import Complaint, Verdict
 from edgepose.export.lint.rtx import installed
 from tests.export.tiny import TinyHeatmaps, heatmap_spec, people
@@ -101,7 +101,7 @@ def test_what_the_runtime_itself_refuses_leaves_no_file(
         nodes = [node.name for node in onnx.load(path).graph.node]  # it is there to be read
         return Verdict("TensorRT-RTX 9", False, (Complaint(nodes[0], "Conv", "no"),))
 
-    monkeypatch.setattr(pipeline, "ask", refuse)
+    monkeypatch.setattr(graph, "ask", refuse)
     out = tmp_path / "t.onnx"
     out.write_bytes(b"older")
     with pytest.raises(LintError, match="TensorRT-RTX does not read") as caught:

@@ -1,0 +1,134 @@
+"""An engine that is compared with the file it was built from, where it can run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepose.engine.build import Progress, build_engine
+from edgepose.engine.options import BuildOptions
+from edgepose.errors import ParityError
+from edgepose.parity import FP16, FP32, INT8, Parity, ParityLimits, Photo, compare
+from edgepose.runtime.onnxruntime import OnnxRunner
+from edgepose.runtime.tensorrt import TensorRTRunner
+from edgepose.trt import sidecar as sidecars
+from edgepose.trt.api import Product
+from edgepose.trt.gpu import find_gpu
+from edgepose.trt.sidecar import Sidecar, sidecar_path
+
+__all__ = ["ProvenEngine", "build_and_prove"]
+
+_LIMITS = {"fp32": FP32, "fp16": FP16, "int8": INT8, "int8-fp16": INT8}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProvenEngine:
+    """An engine that was built and, where there is a GPU, compared.
+
+    Attributes:
+        path: The engine; its sidecar lies beside it.
+        sidecar: What the sidecar says.
+        parity: The verdict, passed; None where no GPU is here to run it.
+        notes: What the user should know.
+        seconds: Time it took.
+    """
+
+    path: Path
+    sidecar: Sidecar
+    parity: Parity | None
+    notes: tuple[str, ...]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "engine": str(self.path),
+            "sidecar": self.sidecar.to_dict(),
+            "parity": None if self.parity is None else self.parity.to_dict(),
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def build_and_prove(
+    onnx: str | Path,
+    out: str | Path,
+    photos: Sequence[Photo],
+    options: BuildOptions | None = None,
+    *,
+    product: Product = "tensorrt",
+    say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> ProvenEngine:
+    """Build an engine and hold its poses to those of its ONNX file, run by onnxruntime on the CPU.
+
+    Args:
+        onnx: The ONNX file.
+        out: The engine file.
+        photos: People to judge on.
+        options: As for :func:`build_engine`.
+        product: Likewise.
+        say: Told of each step as it begins.
+        progress: As for :func:`build_engine`.
+
+    Raises:
+        EdgeposeError: What :func:`build_engine` and :class:`TensorRTRunner` raise.
+        ParityError: The engine finds other poses; it is removed again.
+    """
+    started = time.perf_counter()
+    tell = say or (lambda step: None)
+    title = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[product]
+    tell(f"building an engine with {title}")
+    built = build_engine(onnx, out, options, progress, product)
+    parity: Parity | None = None
+    sidecar, notes = built.sidecar, list(built.notes)
+    if find_gpu() is None:
+        notes.append(
+            "no GPU is here, so the engine did not run: its ONNX file is proven, the engine is "
+            f"not. Where it is to run: edgepose export {onnx} --to "
+            + ("engine" if product == "tensorrt" else "rtx-engine")
+        )
+    else:
+        tell(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")
+        try:
+            parity = _judged(Path(onnx), built.path, photos, sidecar)
+        except BaseException:
+            _remove(built.path)
+            raise
+        sidecar = sidecar.with_parity(parity.to_dict())
+        sidecars.write(sidecar, built.path)
+    return ProvenEngine(
+        path=built.path,
+        sidecar=sidecar,
+        parity=parity,
+        notes=tuple(notes),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _judged(onnx: Path, engine: Path, photos: Sequence[Photo], sidecar: Sidecar) -> Parity:
+    with OnnxRunner(onnx) as reference, TensorRTRunner(engine) as artefact:
+        parity = compare(reference, artefact, photos, _limits(sidecar))
+    if not parity:
+        raise ParityError(
+            f"{engine.name} does not find the poses of {onnx.name}",
+            "; ".join(parity.failures),
+            "the engine was removed. Build it with --set engine.optimization_level=1, or from "
+            "--precision fp32, to see whose fault it is",
+            parity=parity,
+        )
+    return parity
+
+
+def _limits(sidecar: Sidecar) -> ParityLimits:
+    limits = _LIMITS[sidecar.precision]
+    # Random weights find no poses; see ParityLimits.
+    return limits if sidecar.spec.provenance.weights_sha256 else limits.speed_only()
+
+
+def _remove(engine: Path) -> None:
+    for file in (engine, sidecar_path(engine)):
+        file.unlink(missing_ok=True)
