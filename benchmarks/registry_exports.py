@@ -42,7 +42,7 @@ from edgepose.export import export_module
 from edgepose.export.lint import TARGETS, lint, load, refusal
 from edgepose.export.lint.rtx import parser_verdict
 from edgepose.models import REGISTRY, build, spec_for
-from edgepose.parity import sample_photos
+from edgepose.parity import Photo, sample_photos
 from edgepose.spec import PoseSpec
 
 SEED = 0
@@ -102,6 +102,17 @@ def _crops(spec: PoseSpec, count: int) -> np.ndarray:
     return to_input(crops[:count], spec)
 
 
+def few_people() -> list[Photo]:
+    """The first packaged photos, with as many people as are judged."""
+    photos: list[Photo] = []
+    left = JUDGED_PEOPLE
+    for photo in sample_photos():
+        if left > 0:
+            photos.append(Photo(photo.name, photo.image, photo.boxes[:left]))
+            left -= len(photos[-1].boxes)
+    return photos
+
+
 def examine(name: str, folder: Path, *, engine: bool = False) -> dict[str, Any]:
     """One model: its row of the record.
 
@@ -111,12 +122,7 @@ def examine(name: str, folder: Path, *, engine: bool = False) -> dict[str, Any]:
     """
     started = time.perf_counter()
     module, spec = warmed(name)
-    photos, left = [], JUDGED_PEOPLE
-    for photo in sample_photos():
-        if left > 0:
-            photos.append(type(photo)(photo.name, photo.image, photo.boxes[:left]))
-            left -= len(photos[-1].boxes)
-    result = export_module(module, spec, folder / f"{name}.onnx", photos, opset=OPSET)
+    result = export_module(module, spec, folder / f"{name}.onnx", few_people(), opset=OPSET)
     del module
     graph = load(result.path)
     operators = refuse_unreadable(graph)
