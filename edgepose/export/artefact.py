@@ -42,7 +42,7 @@ _BATCH_TOLERANCE = 1e-3
 # Eight bits, and sixteen, make a step of what rounding moved by a millionth. Steps are here and
 # there; people that mix differ everywhere.
 _STEPS_SHARE = 0.1
-_STEPS_TOLERANCE = 1e-2
+_STEPS_TOLERANCE = 5e-2
 
 
 @dataclass(frozen=True, kw_only=True)

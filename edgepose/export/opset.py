@@ -17,10 +17,12 @@ from onnx import defs, helper, numpy_helper, shape_inference
 
 from edgepose.errors import GraphError, InputError
 
-__all__ = ["DEFAULT_OPSET", "OPSETS", "check_opset", "downgrade", "ir_version"]
+__all__ = ["DEFAULT_OPSET", "INT8_FP16_OPSET", "OPSETS", "check_opset", "downgrade", "ir_version"]
 
 OPSETS = range(17, 21)
 DEFAULT_OPSET = 18
+# The first in which QuantizeLinear and DequantizeLinear take FP16.
+INT8_FP16_OPSET = 19
 NATIVE = 18
 
 _NEW_IN_18: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from edgepose.errors import InputError
 from edgepose.export.lint.rules import Rule
 from edgepose.export.lint.tables import ort, trt_8_6, trt_10, trt_11, trt_rtx
-from edgepose.export.opset import DEFAULT_OPSET, OPSETS, check_opset
+from edgepose.export.opset import DEFAULT_OPSET, INT8_FP16_OPSET, OPSETS, check_opset
 
 __all__ = ["TARGETS", "Target", "choose_opset", "find_target"]
 
@@ -46,8 +46,6 @@ class Target:
     binds_int64: bool = True
     inferred: bool = False
 
-
-_INT8_FP16_OPSET = 19
 
 _KNOWN = (
     Target(
@@ -131,7 +129,7 @@ def choose_opset(opset: int | None, target: Target | None, precision: str = "fp3
         InputError: edgepose does not write it, the target does not read it, or the precision cannot
             be said in it.
     """
-    least = _INT8_FP16_OPSET if precision == "int8-fp16" else OPSETS[0]
+    least = INT8_FP16_OPSET if precision == "int8-fp16" else OPSETS[0]
     if opset is None:
         opset = max(least, target.default_opset if target else DEFAULT_OPSET)
     check_opset(opset)

@@ -25,7 +25,7 @@ def blocks_of(sites: Sequence[Site]) -> dict[str, tuple[str, ...]]:
         Block -> names of its operations, in the order of the graph.
     """
     paths = [_path(site) for site in sites]
-    if not all(paths):
+    if not sites or not all(paths):
         return _runs(sites)
     groups: dict[Path, list[int]] = {(): list(range(len(sites)))}
     whole: set[Path] = set()
@@ -62,7 +62,7 @@ def _path(site: Site) -> Path:
 
 def _runs(sites: Sequence[Site]) -> dict[str, tuple[str, ...]]:
     count = min(_WANTED, len(sites))
-    edges = [len(sites) * n // count for n in range(count + 1)] if count else []
+    edges = [len(sites) * n // max(1, count) for n in range(count + 1)]
     return {
         f"operations {start + 1} to {end}": tuple(s.name for s in sites[start:end])
         for start, end in itertools.pairwise(edges)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import onnx
 
 from edgepose.crops import box_affines, to_input, warp_crops
-from edgepose.errors import InputError
+from edgepose.errors import GraphError, InputError
+from edgepose.export.opset import INT8_FP16_OPSET
 from edgepose.export.precision.calibration import Calibration, load_calibration
 from edgepose.export.precision.fp16 import Kept, to_fp16
 from edgepose.export.precision.histogram import Method
@@ -150,6 +151,13 @@ def convert(
         InputError: The people to calibrate on cannot be used.
         GraphError: The graph cannot be converted.
     """
+    opset = next(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if how.precision == "int8-fp16" and opset < INT8_FP16_OPSET:
+        raise GraphError(
+            f"a graph of operator set {opset} cannot be {how.precision}",
+            f"QuantizeLinear takes FP16 from operator set {INT8_FP16_OPSET} on",
+            f"export the model again with --opset {INT8_FP16_OPSET}, or use --precision int8",
+        )
     people: Calibration | None = None
     if how.calibration is not None:
         people = load_calibration(how.calibration, spec, limit=how.crops, seed=how.seed)

@@ -12,6 +12,7 @@ expected squared error of the products.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -25,7 +26,9 @@ METHODS: tuple[str, ...] = get_args(Method)
 _BINS = 2**14
 _COARSE = 2**11
 # Ranges that are tried, each larger than the one before by the same share.
-_TRIED = 256
+_TRIED = 128
+# Share of the values whose energy the noise is compared with.
+_USUAL = 0.999
 
 Float64 = npt.NDArray[np.float64]
 
@@ -106,8 +109,7 @@ class Histogram:
             best = int(np.searchsorted(total, total[-1] * (percentile / 100))) + 1
         elif method == "mse":
             tried = _tried(levels, _BINS)
-            width = self.limit / _BINS
-            best = int(tried[np.argmin([self._squared_error(width * n, levels) for n in tried])])
+            best = int(tried[np.argmin(self._squared_errors(tried * self.limit / _BINS, levels))])
         else:
             # Fewer bins: where values are few, most of the fine ones are empty by chance.
             coarse = self.counts.reshape(_COARSE, -1).sum(1)
@@ -117,9 +119,15 @@ class Histogram:
         return min(self.limit * best / _BINS, self.largest)
 
     def noise(self, amplitude: float, levels: int) -> float:
-        """Energy of rounding and clipping to that range, as a share of the tensor's energy."""
-        squares = self.counts @ self._centres**2
-        return 0.0 if squares == 0 else self._squared_error(amplitude, levels) / float(squares)
+        """Energy of rounding and clipping to that range, as a share of the values' own.
+
+        The largest thousandth of the values does not count for the latter. A few values that are a
+        thousand times as large as all others would hide that nothing is left of those.
+        """
+        usual = np.cumsum(self.counts) <= self.counts.sum() * _USUAL
+        energy = float(self.counts[usual] @ self._centres[usual] ** 2)
+        error = float(self._squared_errors([amplitude], levels)[0])
+        return error / energy if energy else float(error > 0)
 
     @property
     def _centres(self) -> Float64:
@@ -133,11 +141,15 @@ class Histogram:
         spread = np.broadcast_to(self._importance.reshape(shape), values.shape)
         return np.asarray(spread.ravel(), np.float64)
 
-    def _squared_error(self, amplitude: float, levels: int) -> float:
-        step = amplitude / levels
-        centres = self._centres
-        rounded = np.minimum(np.rint(centres / step), levels) * step
-        return float(self.counts @ (centres - rounded) ** 2)
+    def _squared_errors(self, amplitudes: Iterable[float], levels: int) -> Float64:
+        held = self.counts > 0
+        counts, centres = self.counts[held], self._centres[held]
+        errors = []
+        for amplitude in amplitudes:
+            step = amplitude / levels
+            rounded = np.minimum(np.rint(centres / step), levels) * step
+            errors.append(counts @ (centres - rounded) ** 2)
+        return np.array(errors, np.float64)
 
 
 def _tried(levels: int, bins: int) -> npt.NDArray[np.intp]:

@@ -36,7 +36,7 @@ from edgepose.export.precision.plan import Plan, Site, Skip, make_plan
 from edgepose.export.precision.qdq import Encoding, with_pairs
 from edgepose.export.precision.session import Slices, read_weight
 
-__all__ = ["Calibrated", "Form", "Int8", "Ranges", "calibrate", "to_int8"]
+__all__ = ["Calibrated", "Form", "Int8", "Ranges", "calibrate", "named", "to_int8"]
 
 Array = npt.NDArray[Any]
 Form = Literal["tensorrt", "onnxruntime"]
@@ -185,7 +185,7 @@ def calibrate(
     """
     images = images if iter(images) is not images else list(images)
     ranges = ranges or Ranges()
-    model = _named(model)
+    model = named(model)
     plan = make_plan(model)
     seen = _observe(model, plan, form, images, ranges)
     wild = {
@@ -266,7 +266,7 @@ def _observe(
     return {name: _observed(histogram, form, ranges) for name, histogram in histograms.items()}
 
 
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph, or a copy of it in which every node has a name of its own."""
     names = [node.name for node in model.graph.node]
     if all(names) and len(set(names)) == len(names):

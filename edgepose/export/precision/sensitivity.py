@@ -156,12 +156,13 @@ def measure(
     calibrated = calibrate(model, first.batches(spec), form=form, ranges=ranges)
     sites = calibrated.sites
     chosen = blocks_of(sites) if blocks is None else {n: tuple(b) for n, b in blocks.items()}
-    everything = [site.name for site in sites]
+    everything = {site.name for site in sites}
+    _check_names(chosen, everything)
     bench = _Bench(model, calibrated, second, spec)
     some = _Bench(model, calibrated, second.first(_PEOPLE_FOR_BLOCKS), spec)
     rows = []
     for number, (block, nodes) in enumerate(chosen.items(), 1):
-        cost = some.cost(exclude=set(everything) - set(nodes))
+        cost = some.cost(exclude=everything - set(nodes))
         say(f"block {number} of {len(chosen)}, {block}: OKS {cost.oks:.4f}")
         rows.append(Row(block=block, nodes=nodes, cost=cost))
     whole = bench.cost(exclude=())
@@ -226,6 +227,13 @@ def choose(
                 "allow more, or use --precision fp16",
             )
         cost = sensitivity.bench.cost(exclude=[n for row in excluded for n in row.nodes])
+
+
+def _check_names(blocks: Mapping[str, Collection[str]], known: Collection[str]) -> None:
+    for block, nodes in blocks.items():
+        unknown = [name for name in nodes if name not in known]
+        if unknown:
+            raise InputError(f"block '{block}' names no operation that can be INT8: {unknown[0]}")
 
 
 class _Bench:
