@@ -71,16 +71,25 @@ def build_options(plan: Recipe) -> BuildOptions:
     return BuildOptions.from_settings(plan.engine.chosen(), plan.batch)
 
 
-def engine_place(model: str, out: Path | None, plan: Recipe) -> tuple[Path, Path]:
+def engine_place(
+    model: str, out: Path | None, plan: Recipe, *, as_it_is: bool = False
+) -> tuple[Path, Path]:
     """Where the engine goes, and the ONNX file that it is built from.
+
+    Args:
+        model: A model's name, or an ONNX file.
+        out: As asked for.
+        plan: What is made.
+        as_it_is: Whether the ONNX file is not converted before.
 
     Raises:
         BadParameter: ``--out`` names no engine.
     """
-    base = Path(model).stem if model.endswith(".onnx") else model.partition("@")[0]
-    if not model.endswith(".onnx") and plan.precision != "fp32":
+    is_file = model.endswith(".onnx")
+    base = Path(model).stem if is_file else model.partition("@")[0]
+    if not as_it_is and plan.precision != "fp32":
         base += f"-{plan.precision}"
-    folder = Path(model).parent if model.endswith(".onnx") else Path()
+    folder = Path(model).parent if is_file else Path()
     place = folder / f"{base}{_SUFFIX}" if out is None else out
     if place.is_dir():
         place = place / f"{base}{_SUFFIX}"
@@ -88,4 +97,4 @@ def engine_place(model: str, out: Path | None, plan: Recipe) -> tuple[Path, Path
         raise typer.BadParameter(
             f"an engine's name must end in {_SUFFIX}, as {place.stem}{_SUFFIX}"
         )
-    return place, place.with_suffix(".onnx")
+    return place, Path(model) if as_it_is else place.with_suffix(".onnx")

@@ -186,14 +186,14 @@ def export(
             raise typer.BadParameter("an ONNX file is only looked at: --target and --json alone")
         _look(model, target, as_json)
         return
-    place, graph = (None, out) if plan.to == "onnx" else engine_place(model, out, plan)
+    place, graph = None, out
+    if plan.to != "onnx":
+        place, graph = engine_place(model, out, plan, as_it_is=as_it_is)
     result: ExportResult | None = None
     engine: ProvenEngine | None = None
     try:
         with talk() as words:
-            if as_it_is:
-                graph = Path(model)
-            else:
+            if not as_it_is:
                 result = _make(
                     plan,
                     model,

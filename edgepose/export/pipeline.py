@@ -219,6 +219,12 @@ def export_file(
         )
     graph = Graph(model=model, spec=read_spec(model), rewrites=())
     place = _place(file.stem, file.parent if out is None else out, conversion)
+    if place.resolve() == file.resolve():
+        raise InputError(
+            f"{file} would be replaced by its own conversion",
+            "the FP32 artefact is what every other precision is made from",
+            f"-o {file.stem}-{conversion.precision}{file.suffix}",
+        )
     return write_artefact(
         lambda: linted(graph, runtime),
         Reference(title=file.name, runner=lambda: OnnxRunner(file)),

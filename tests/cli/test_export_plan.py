@@ -56,19 +56,22 @@ def test_people_without_int8_are_usage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "precision", "out", "engine", "graph"),
+    ("model", "precision", "out", "as_it_is", "engine", "graph"),
     [
-        ("vttranspose@64x48", "fp32", None, "vttranspose.engine", "vttranspose.onnx"),
-        ("vttranspose", "fp16", None, "vttranspose-fp16.engine", "vttranspose-fp16.onnx"),
-        ("a/b.onnx", "fp32", None, "a/b.engine", "a/b.onnx"),
-        ("a/b.onnx", "fp32", "x.engine", "x.engine", "x.onnx"),
+        ("vttranspose@64x48", "fp32", None, False, "vttranspose.engine", "vttranspose.onnx"),
+        ("vttranspose", "fp16", None, False, "vttranspose-fp16.engine", "vttranspose-fp16.onnx"),
+        ("a/b.onnx", "fp32", None, True, "a/b.engine", "a/b.onnx"),
+        ("a/b.onnx", "fp32", "x.engine", True, "x.engine", "a/b.onnx"),
+        ("a/b-fp16.onnx", "fp16", None, True, "a/b-fp16.engine", "a/b-fp16.onnx"),
+        # Never over the file that it comes from.
+        ("a/b.onnx", "fp16", None, False, "a/b-fp16.engine", "a/b-fp16.onnx"),
     ],
 )
 def test_where_an_engine_goes(
-    model: str, precision: str, out: str | None, engine: str, graph: str
+    model: str, precision: str, out: str | None, as_it_is: bool, engine: str, graph: str
 ) -> None:
     plan = make_plan(None, None, {"precision": precision, "to": "engine"})
-    place = engine_place(model, None if out is None else Path(out), plan)
+    place = engine_place(model, None if out is None else Path(out), plan, as_it_is=as_it_is)
     assert place == (Path(engine), Path(graph))
 
 

@@ -193,6 +193,13 @@ def test_a_file_becomes_another_beside_it(plain: Path, crowd: Path) -> None:
         export_file(result.path, Conversion(precision="fp16"))
 
 
+def test_a_file_is_never_replaced_by_its_conversion(plain: Path) -> None:
+    before = plain.read_bytes()
+    with pytest.raises(InputError, match="own conversion"):
+        export_file(plain, Conversion(precision="fp16"), plain)
+    assert plain.read_bytes() == before
+
+
 def test_people_that_mix_are_found_in_eight_bits_too() -> None:
     class Mixing:
         spec = replace(heatmap_spec())
