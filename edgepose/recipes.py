@@ -70,12 +70,15 @@ class Int8Settings:
         crops: Most person crops to calibrate on.
         max_ap_drop: AP that quantising may cost; blocks are kept from it, the worst first, until
             that holds. None quantises all that can be.
+        modelopt_python: Interpreter of an environment with NVIDIA ModelOpt, which then quantises
+            instead; for TensorRT alone.
     """
 
     method: Literal["mse", "percentile", "entropy", "minmax"] | None = None
     percentile: float = 99.99
     crops: int = 512
     max_ap_drop: float | None = None
+    modelopt_python: str | None = None
 
     def __post_init__(self) -> None:
         _check(
@@ -83,7 +86,7 @@ class Int8Settings:
         )
         _check("int8.crops", self.crops, self.crops >= 32, "32 or more: fewer are no calibration")
         drop = self.max_ap_drop
-        _check("int8.max_ap_drop", drop, drop is None or drop >= 0, "0 or more")
+        _check("int8.max_ap_drop", drop, drop is None or drop > 0, "above 0: INT8 is never free")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,12 +170,13 @@ class Recipe:
             self.batch,
             0 < low <= usual <= high,
             "three whole numbers from 1 on, none smaller than the one before",
+            "smallest, usual and largest, as 1,4,16",
         )
         _check("opset", self.opset, self.opset in (None, *OPSETS), "17 to 20")
         _check(
             "opset",
             self.opset,
-            self.precision != "int8-fp16" or (self.opset or 0) >= FP16_QUANTISATION,
+            self.precision != "int8-fp16" or (self.opset or OPSETS[-1]) >= FP16_QUANTISATION,
             "19 or 20 with precision int8-fp16: before, only FP32 can be quantised",
             "--set opset=19, or --set precision=int8",
         )

@@ -81,6 +81,15 @@ def test_import_edgepose_loads_numpy_only() -> None:
     assert not loaded & {*HEAVY, "cv2", "onnxruntime", "typer", "rich"}
 
 
+def test_what_builds_an_engine_loads_neither_torch_nor_onnx() -> None:
+    code = (
+        "import sys, json, edgepose.engine, edgepose.engine.worker, edgepose.parity, edgepose.trt\n"
+        "import edgepose.runtime.tensorrt\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    assert not set(json.loads(run_python(code))) & set(HEAVY)
+
+
 def test_import_is_quick() -> None:
     """Under 150 ms beyond numpy: the best of five, since other work may share the machine."""
     code = (

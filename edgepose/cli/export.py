@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgepose.engine import ProvenEngine
     from edgepose.export import ExportResult
     from edgepose.recipes import Recipe
+    from edgepose.trt.api import Product
 
 __all__ = ["export"]
 
@@ -174,21 +175,36 @@ def export(
     )
     if batch is not None and plan.to == "onnx":
         raise typer.BadParameter("--batch is for an engine: add --to engine")
+    if max_ap_drop is not None and not plan.quantised:
+        raise typer.BadParameter("--max-ap-drop is for a --precision of INT8")
     is_file = model.endswith(".onnx")
     if is_file and any((weights, opset, fold_io, random_weights)):
         raise typer.BadParameter(
             "an ONNX file is made already: no --weights, --opset, --fold-io or --random-weights"
         )
     asked = precision is not None or recipe is not None
-    as_it_is = is_file and (not asked or _precision_of(Path(model)) == plan.precision)
+    made = _precision_of(Path(model)) if is_file and asked else None
+    as_it_is = is_file and made in (None, plan.precision)
+    if as_it_is and (calib is not None or sensitivity or bisect):
+        raise typer.BadParameter(
+            "this ONNX file keeps the precision it has: no --calib, --sensitivity or --bisect"
+        )
     if as_it_is and plan.to == "onnx":
         if out is not None or images is not None:
             raise typer.BadParameter("an ONNX file is only looked at: --target and --json alone")
-        _look(model, target, as_json)
+        _look(model, plan.target, made, as_json)
         return
+    if is_file and not as_it_is and plan.precision == "fp32":
+        raise InputError(
+            f"{model} is {made}, and FP32 was asked for",
+            "the digits that it lost do not come back",
+            "give the FP32 file that it was made from, or export the model again",
+        )
     place, graph = None, out
     if plan.to != "onnx":
         place, graph = engine_place(model, out, plan, as_it_is=as_it_is)
+        if not as_it_is:
+            _check_builder(plan)  # now, and not after minutes of export
     result: ExportResult | None = None
     engine: ProvenEngine | None = None
     try:
@@ -215,7 +231,9 @@ def export(
     except ParityError as error:
         if as_json:
             figures = None if error.parity is None else error.parity.to_dict()
-            write_json({"artefact": None, "parity": figures})
+            # An engine that was refused leaves the ONNX file it came from.
+            kept = None if result is None else str(result.path)
+            write_json({"artefact": kept, "parity": figures})
         elif error.parity is not None:
             show_parity(error.parity, "Parity")
         raise
@@ -238,13 +256,15 @@ def _precision_of(file: Path) -> str:
     return str((read_source(file).record or {}).get("precision", "fp32"))
 
 
-def _look(model: str, target: str | None, as_json: bool) -> None:
+def _look(model: str, target: str | None, made: str | None, as_json: bool) -> None:
+    """``made`` is the file's precision, where just that was asked for."""
     if target is None:
         raise InputError(
             f"cannot export {model}",
-            "it is an ONNX file already, and nothing else was asked for",
-            f"edgepose export {model} --to engine; --precision int8 --calib FOLDER; or, to learn "
-            "whether a runtime reads it, --target trt-10",
+            f"it is {made or 'an ONNX file'} already, and nothing else was asked for",
+            f"edgepose export {model} --to engine; "
+            + ("--precision int8 --calib FOLDER; " if made in (None, "fp32") else "")
+            + "or, to learn whether a runtime reads it, --target trt-10",
         )
     lint_only(Path(model), target, as_json)
 
@@ -262,7 +282,7 @@ def _make(plan: Recipe, model: str, words: Talk, **given: Any) -> ExportResult:
     if converts is None and given["bisect"]:
         raise typer.BadParameter("--bisect is for another --precision than fp32")
     given |= {"target": plan.target, "conversion": converts, "progress": words.step}
-    if plan.precision == "int8":  # what is FP16 as well is not for this CPU
+    if converts is not None and converts.form == "onnxruntime" and converts.quantises:
         from edgepose.bench.speed import compare_speed
 
         given["timed"] = lambda ours, theirs: compare_speed(ours, theirs).to_dict()
@@ -279,6 +299,24 @@ def _make(plan: Recipe, model: str, words: Talk, **given: Any) -> ExportResult:
     )
 
 
+def _product(plan: Recipe) -> Product:
+    return "tensorrt-rtx" if plan.to == "rtx-engine" else "tensorrt"
+
+
+def _check_builder(plan: Recipe) -> None:
+    """See that an engine can be built here.
+
+    Raises:
+        MissingDependency: The product is not installed.
+        DeviceError: No GPU, or too old a driver.
+    """
+    from edgepose.engine.preflight import check_gpu
+    from edgepose.trt.api import require_installed
+
+    require_installed(_product(plan))
+    check_gpu(_product(plan))
+
+
 def _build(
     plan: Recipe, graph: Path, place: Path, images: Path | None, words: Talk
 ) -> ProvenEngine:
@@ -291,7 +329,7 @@ def _build(
         place,
         sample_photos() if images is None else folder_photos(images),
         build_options(plan),
-        product="tensorrt-rtx" if plan.to == "rtx-engine" else "tensorrt",
+        product=_product(plan),
         say=words.step,
         progress=words.build,
     )

@@ -87,7 +87,8 @@ def build_engine(
         spec: For an ONNX file that carries none.
 
     Raises:
-        GraphError: The ONNX file is unreadable, or TensorRT cannot parse or build it.
+        GraphError: The ONNX file is unreadable or quantised for another runtime, or TensorRT
+            cannot parse or build it.
         SpecError: It carries no spec and none was given.
         InputError: Batch sizes or options that contradict the graph, the product or its version.
         MissingDependency: The product is not installed.
@@ -100,6 +101,7 @@ def build_engine(
     if wrong:
         raise InputError(f"{_TITLES[product]} has no option {wrong[0]}", None, "leave it out")
     source = read_source(onnx, spec)
+    _check_form(source, product)
     profiles = _profiles(options.profiles, source)
     require_installed(product)
     gpu = check_gpu(product)
@@ -124,6 +126,20 @@ def build_engine(
         sidecars.write(sidecar, out)
     notes = [*([warning] if warning else []), *result["notes"]]
     return BuiltEngine(path=out, sidecar=sidecar, notes=tuple(notes))
+
+
+def _check_form(source: Source, product: Product) -> None:
+    """Refuse Q/DQ pairs that TensorRT's parser would call an assertion that failed."""
+    record = source.record or {}
+    if record.get("form") != "onnxruntime":
+        return
+    to = "rtx-engine" if product == "tensorrt-rtx" else "engine"
+    raise GraphError(
+        f"{source.path} is quantised for onnxruntime",
+        f"its scales have zero-points, which {_TITLES[product]} does not read",
+        "convert the FP32 artefact for it: edgepose export FP32.onnx --precision "
+        f"{record.get('precision')} --calib FOLDER --to {to}",
+    )
 
 
 def _profiles(asked: tuple[Profile, ...] | None, source: Source) -> tuple[Profile, ...]:

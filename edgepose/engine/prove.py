@@ -17,7 +17,7 @@ from edgepose.runtime.tensorrt import TensorRTRunner
 from edgepose.trt import sidecar as sidecars
 from edgepose.trt.api import Product
 from edgepose.trt.gpu import find_gpu
-from edgepose.trt.sidecar import Sidecar, sidecar_path
+from edgepose.trt.sidecar import Sidecar, rebuild_command, sidecar_path
 
 __all__ = ["ProvenEngine", "build_and_prove"]
 
@@ -88,8 +88,7 @@ def build_and_prove(
     if find_gpu() is None:
         notes.append(
             "no GPU is here, so the engine did not run: its ONNX file is proven, the engine is "
-            f"not. Where it is to run: edgepose export {onnx} --to "
-            + ("engine" if product == "tensorrt" else "rtx-engine")
+            f"not. Where it is to run: {rebuild_command(sidecar, built.path)}"
         )
     else:
         tell(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")

@@ -57,7 +57,8 @@ def read_source(path: str | Path, spec: PoseSpec | None = None) -> Source:
                 f"{path} carries no edgepose spec",
                 f"its metadata has no '{METADATA_KEY}', so input size, normalisation and decoding "
                 "are unknown",
-                "give one with --spec FILE.toml",
+                "export it with edgepose, which puts one in; from Python, give one: "
+                "build_engine(..., spec=...)",
             )
         spec = PoseSpec.from_json(metadata[METADATA_KEY])
     # Weights of other files are named after the graph; see edgepose.export.large.

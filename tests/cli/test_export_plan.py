@@ -33,6 +33,11 @@ def test_the_pc_side_of_a_recipe_is_held_to_the_recipes_reader() -> None:
     assert make_plan("orin-nano-int8", None, {"to": "onnx"}).target == "trt-10"
 
 
+def test_int8_among_fp16_needs_no_word_of_the_operator_set() -> None:
+    assert make_plan(None, None, {"precision": "int8-fp16"}).opset is None
+    assert make_plan("orin-nano-fp16", None, {"precision": "int8-fp16"}).target == "trt-10"
+
+
 def test_another_product_leaves_the_recipes_reader() -> None:
     assert make_plan("orin-nano-fp16", None, {"to": "rtx-engine"}).target is None
 

@@ -292,10 +292,17 @@ def test_files_that_are_no_pose_graphs(
     with pytest.raises(GraphError, match="cannot read"):
         build_engine(tmp_path / "torn.onnx", out)
     bare = write_tiny_onnx(tmp_path / "bare.onnx", None)
-    with pytest.raises(SpecError, match=r"no edgepose spec[\s\S]*--spec"):
+    with pytest.raises(SpecError, match=r"no edgepose spec[\s\S]*spec=\.\.\."):
         build_engine(bare, out)
     built = build_engine(bare, out, spec=heatmap_spec())
     assert built.sidecar.spec == heatmap_spec()
+
+
+def test_pairs_for_onnxruntime_are_refused_in_words(out: Path, tmp_path: Path) -> None:
+    record = json.dumps({"precision": "int8", "form": "onnxruntime"})
+    onnx = write(tmp_path / "pose.onnx", "int8", metadata={RECORD_KEY: record})
+    with pytest.raises(GraphError, match=r"quantised for onnxruntime[\s\S]*--to rtx-engine"):
+        build_engine(onnx, out, product="tensorrt-rtx")
 
 
 @pytest.mark.parametrize(

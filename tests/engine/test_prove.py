@@ -56,7 +56,7 @@ def test_without_a_gpu_it_says_that_the_engine_is_not_proven(
     engine = build_and_prove(onnx, tmp_path / "p.engine", people(2), product="tensorrt-rtx")
     assert engine.parity is None
     assert "is not" in engine.notes[-1]
-    assert "--to rtx-engine" in engine.notes[-1]
+    assert sidecars.rebuild_command(engine.sidecar, engine.path) in engine.notes[-1]
     assert engine.notes[0] == "kind of quick"
     assert sidecars.read(engine.path).parity is None
 

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import edgepose
 from edgepose import zoo
-from edgepose.errors import GraphError, InputError, LintError, ParityError
+from edgepose.errors import GraphError, InputError, ParityError
 from edgepose.export import (
     TARGETS,
     Conversion,
@@ -23,7 +23,9 @@ from edgepose.export import (
     export_module,
 )
 from edgepose.export.metadata import read_record
+from edgepose.export.precision import convert
 from edgepose.export.precision.convert import PRECISIONS, Converted
+from edgepose.export.precision.int8 import to_int8
 from edgepose.spec import PoseSpec
 from tests.export.tiny import TinyHeatmaps, heatmap_spec, people
 
@@ -175,7 +177,7 @@ def test_the_target_reads_the_converted_graph(tmp_path: Path, crowd: Path) -> No
 
     assert exported("trt-10", "int8-fp16").lint
     assert exported("trt-8.6", "int8").opset == 17
-    with pytest.raises((InputError, LintError), match="19"):
+    with pytest.raises(InputError, match=r"operator set 19[\s\S]*--precision int8,"):
         exported("trt-8.6", "int8-fp16")
 
 
@@ -200,6 +202,20 @@ def test_a_file_is_never_replaced_by_its_conversion(plain: Path) -> None:
     assert plain.read_bytes() == before
 
 
+def test_modelopt_quantises_where_it_is_named(
+    plain: Path, crowd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def quantise(model: onnx.ModelProto, images: Any, python: Path) -> Any:
+        asked.append(python)
+        return to_int8(model, images)
+
+    monkeypatch.setattr(convert, "modelopt_int8", quantise)
+    assert export_file(plain, conversion("int8", crowd, modelopt_python="/there/python")).parity
+    assert asked == [Path("/there/python")]
+
+
 def test_people_that_mix_are_found_in_eight_bits_too() -> None:
     class Mixing:
         spec = replace(heatmap_spec())
@@ -217,5 +233,9 @@ def test_settings_that_make_no_sense(crowd: Path) -> None:
         Conversion(precision="fp8")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="for INT8 alone"):
         Conversion(precision="fp16", sensitivity=True)
+    with pytest.raises(InputError, match="for TensorRT alone"):
+        conversion("int8", crowd, form="onnxruntime", modelopt_python="python")
+    with pytest.raises(InputError, match="own quantising"):
+        conversion("int8", crowd, sensitivity=True, modelopt_python="python")
     with pytest.raises(InputError, match="never free"):
         conversion("int8", crowd, max_ap_drop=0.0)

@@ -143,6 +143,8 @@ def choose_opset(opset: int | None, target: Target | None, precision: str = "fp3
         raise InputError(
             f"{target.title} does not read operator set {opset}",
             f"it reads {target.opsets[0]} to {target.opsets[-1]}",
-            f"--opset {target.default_opset}, or leave --opset out",
+            f"--opset {target.default_opset}, or leave --opset out"
+            if target.default_opset >= least
+            else "--precision int8, the form of INT8 that it reads",
         )
     return opset

@@ -18,6 +18,7 @@ from edgepose.export.precision.calibration import Calibration, load_calibration
 from edgepose.export.precision.fp16 import Kept, to_fp16
 from edgepose.export.precision.histogram import Method
 from edgepose.export.precision.int8 import Form, Int8, Ranges, to_int8
+from edgepose.export.precision.modelopt import modelopt_int8
 from edgepose.export.precision.ranges import tensor_ranges
 from edgepose.export.precision.sensitivity import Sensitivity, choose, measure
 from edgepose.parity import FP16, INT8, ParityLimits, Photo
@@ -47,6 +48,8 @@ class Conversion:
         seed: Which are drawn.
         method: How ranges are taken; the quantiser's default if None.
         percentile: For that method.
+        modelopt_python: Interpreter of an environment with NVIDIA ModelOpt, which then quantises in
+            edgepose's place; for TensorRT alone.
         sensitivity: Measure what each block costs alone.
         max_ap_drop: Leave the worst blocks in float until the AP on the people kept back from
             calibration drops by no more; AP in 0..100. Implies ``sensitivity``.
@@ -62,6 +65,7 @@ class Conversion:
     seed: int = 0
     method: Method | None = None
     percentile: float = 99.99
+    modelopt_python: str | None = None
     sensitivity: bool = False
     max_ap_drop: float | None = None
 
@@ -83,9 +87,23 @@ class Conversion:
                 f"{self.precision} quantises nothing",
                 "leave --sensitivity and --max-ap-drop out, or add --precision int8",
             )
+        if self.modelopt_python is not None and self.form != "tensorrt":
+            raise InputError(
+                "NVIDIA ModelOpt quantises for TensorRT alone",
+                "onnxruntime's CPU runs such a graph slower than FP32",
+                "--precision int8-fp16, or --target trt-8.6; or leave int8.modelopt_python out",
+            )
+        if self.modelopt_python is not None and (self.sensitivity or self.max_ap_drop is not None):
+            raise InputError(
+                "sensitivity is measured of edgepose's own quantising",
+                "int8.modelopt_python lets NVIDIA ModelOpt quantise",
+                "leave one of the two out",
+            )
         if self.max_ap_drop is not None and not self.max_ap_drop > 0:
             raise InputError(
-                f"--max-ap-drop {self.max_ap_drop:g} cannot be kept", "INT8 is never free"
+                f"--max-ap-drop {self.max_ap_drop:g} cannot be kept",
+                "INT8 is never free",
+                "give the points of AP (of 100) that it may cost, as --max-ap-drop 1",
             )
 
     @property
@@ -197,17 +215,19 @@ def _quantised(
     ranges = (
         Ranges() if how.method is None else Ranges(method=how.method, percentile=how.percentile)
     )
+    if how.modelopt_python is not None:
+        say(f"quantising to INT8 with NVIDIA ModelOpt on {len(people)} people")
+        return modelopt_int8(model, people.batches(spec), Path(how.modelopt_python)), None
     sensitivity: Sensitivity | None = None
-    exclude: tuple[str, ...] = ()
     if how.sensitivity or how.max_ap_drop is not None:
         say("measuring what each block costs in INT8")
         sensitivity = measure(model, people, spec, form=how.form, ranges=ranges, progress=say)
         if how.max_ap_drop is not None:
             exclude = choose(sensitivity, how.max_ap_drop, progress=say)
+            # The very graph that keeps the budget, not one with ranges from more people.
+            return sensitivity.calibrated.build(exclude), sensitivity
     say(f"quantising to INT8 on {len(people)} people")
-    # On all of them: what is excluded is known by name, so that the ranges may be better ones.
-    batches = list(people.batches(spec))
-    return to_int8(model, batches, exclude=exclude, form=how.form, ranges=ranges), sensitivity
+    return to_int8(model, people.batches(spec), form=how.form, ranges=ranges), sensitivity
 
 
 def _crops(photos: Sequence[Photo], spec: PoseSpec) -> UInt8:

@@ -146,12 +146,13 @@ def make_plan(model: onnx.ModelProto) -> Plan:
     for place in found:
         for name in place.node.input:
             readers.setdefault(name, []).append(place)
-    tail = _tail(producers, outputs)
+    own, decoder = _decoder(producers, outputs)
+    heads = _heads(producers, own)
     sites, left = [], []
     for place in found:
         if not _has_weight(place):
             continue
-        reason = _reason(place, tail)
+        reason = _reason(place, heads, decoder)
         if reason is None:
             sites.append(_site(place, readers, outputs))
         else:
@@ -195,10 +196,12 @@ def _has_weight(place: Place) -> bool:
     return weighted and not place.constant(0) and place.constant(1)
 
 
-def _reason(place: Place, tail: frozenset[str]) -> str | None:
+def _reason(place: Place, heads: frozenset[str], decoder: frozenset[str]) -> str | None:
     """Why it stays float; None where it need not."""
-    if place.node.output[0] in tail:
+    if place.node.output[0] in heads:
         return "the last weighted operation in front of an output"
+    if place.node.output[0] in decoder:
+        return "a part of the decoder"
     if place.node.op_type == "MatMul" and len(place.values.shapes[place.input(1)]) != 2:
         return "its weights are several matrices"
     if place.attribute("transA", 0):
@@ -206,26 +209,35 @@ def _reason(place: Place, tail: frozenset[str]) -> str | None:
     return None
 
 
-def _tail(producers: Mapping[str, Place], outputs: frozenset[str]) -> frozenset[str]:
-    """All values from the last weighted operation on the way to each output.
+def _decoder(
+    producers: Mapping[str, Place], outputs: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The model's own outputs, and what a decoder in the graph computes of them.
 
-    A decoder in the graph has matrices of its own (DARK's blur), which are none of the model's. It
-    begins where the largest value of a map is looked for.
+    It begins where the largest value of a map is looked for, and may have matrices of its own
+    (DARK's blur).
     """
     behind = _upstream(producers, outputs)
     maps = {producers[n].node.input[0] for n in behind if producers[n].node.op_type == "ArgMax"}
-    model = _upstream(producers, maps or outputs)
-    decoder = behind - model
-    tail = set(decoder)
-    stack = list(maps or outputs)
+    if not maps:
+        return outputs, frozenset()
+    return frozenset(maps), frozenset(behind - _upstream(producers, maps))
+
+
+def _heads(producers: Mapping[str, Place], outputs: Iterable[str]) -> frozenset[str]:
+    """What the last weighted operation on the way to each output computes."""
+    heads: set[str] = set()
+    stack, seen = list(outputs), set()
     while stack:
         name = stack.pop()
-        if name not in producers or name in tail:
+        if name not in producers or name in seen:
             continue
-        tail.add(name)
-        if not _has_weight(producers[name]):
+        seen.add(name)
+        if _has_weight(producers[name]):
+            heads.add(name)
+        else:
             stack.extend(producers[name].node.input)
-    return frozenset(tail)
+    return frozenset(heads)
 
 
 def _upstream(producers: Mapping[str, Place], names: Iterable[str]) -> set[str]:

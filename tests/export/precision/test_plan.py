@@ -158,7 +158,10 @@ def test_a_decoder_in_the_graph_is_not_the_model() -> None:
     )
     plan = make_plan(model)
     assert [s.name for s in plan.sites] == ["layer(Conv)/a"]
-    assert [k.node for k in plan.left] == ["head", "layer(MatMul)/smooth"]
+    assert {k.node: k.why for k in plan.left} == {
+        "head": "the last weighted operation in front of an output",
+        "layer(MatMul)/smooth": "a part of the decoder",
+    }
 
 
 KINDS = {
