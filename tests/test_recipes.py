@@ -246,3 +246,11 @@ def row(recipe: Recipe) -> str:
         f"`{recipe.name}`", recipe.device, recipe.precision, recipe.to, str(recipe.target), batch,
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def test_operator_sets_are_those_that_are_written() -> None:
+    from edgepose import recipes
+    from edgepose.export import opset
+
+    assert recipes.OPSETS == opset.OPSETS
+    assert recipes.FP16_QUANTISATION == opset.INT8_FP16_OPSET

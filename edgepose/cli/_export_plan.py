@@ -88,7 +88,7 @@ def engine_place(
     is_file = model.endswith(".onnx")
     base = Path(model).stem if is_file else model.partition("@")[0]
     if not as_it_is and plan.precision != "fp32":
-        base += f"-{plan.precision}"
+        base += "-int8-trt" if plan.precision == "int8" else f"-{plan.precision}"
     folder = Path(model).parent if is_file else Path()
     place = folder / f"{base}{_SUFFIX}" if out is None else out
     if place.is_dir():

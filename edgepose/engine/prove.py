@@ -76,46 +76,57 @@ def build_and_prove(
 
     Raises:
         EdgeposeError: What :func:`build_engine` and :class:`TensorRTRunner` raise.
-        ParityError: The engine finds other poses; it is removed again.
+        ParityError: The engine finds other poses; what lay at ``out`` before stays.
     """
     started = time.perf_counter()
     tell = say or (lambda step: None)
     title = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}[product]
     tell(f"building an engine with {title}")
-    built = build_engine(onnx, out, options, progress, product)
-    parity: Parity | None = None
-    sidecar, notes = built.sidecar, list(built.notes)
+    out = Path(out)
     if find_gpu() is None:
-        notes.append(
-            "no GPU is here, so the engine did not run: its ONNX file is proven, the engine is "
-            f"not. Where it is to run: {rebuild_command(sidecar, built.path)}"
+        built = build_engine(onnx, out, options, progress, product)
+        return ProvenEngine(
+            path=out,
+            sidecar=built.sidecar,
+            parity=None,
+            notes=(
+                *built.notes,
+                "no GPU is here, so the engine did not run: its ONNX file is proven, the engine is "
+                f"not. Where it is to run: {rebuild_command(built.sidecar, out)}",
+            ),
+            seconds=time.perf_counter() - started,
         )
-    else:
+    unproven = out.with_name(f".{out.stem}.unproven{out.suffix}")
+    try:
+        built = build_engine(onnx, unproven, options, progress, product)
         tell(f"comparing poses on {sum(len(p.boxes) for p in photos)} people")
-        try:
-            parity = _judged(Path(onnx), built.path, photos, sidecar)
-        except BaseException:
-            _remove(built.path)
-            raise
-        sidecar = sidecar.with_parity(parity.to_dict())
-        sidecars.write(sidecar, built.path)
+        parity = _judged(Path(onnx), unproven, out.name, photos, built.sidecar)
+        sidecar = built.sidecar.with_parity(parity.to_dict())
+        # The sidecar first, as the builder does: between the two nothing here can be believed.
+        sidecars.write(sidecar, out)
+        unproven.replace(out)
+    finally:
+        for file in (unproven, sidecar_path(unproven)):
+            file.unlink(missing_ok=True)
     return ProvenEngine(
-        path=built.path,
+        path=out,
         sidecar=sidecar,
         parity=parity,
-        notes=tuple(notes),
+        notes=built.notes,
         seconds=time.perf_counter() - started,
     )
 
 
-def _judged(onnx: Path, engine: Path, photos: Sequence[Photo], sidecar: Sidecar) -> Parity:
+def _judged(
+    onnx: Path, engine: Path, name: str, photos: Sequence[Photo], sidecar: Sidecar
+) -> Parity:
     with OnnxRunner(onnx) as reference, TensorRTRunner(engine) as artefact:
         parity = compare(reference, artefact, photos, _limits(sidecar))
     if not parity:
         raise ParityError(
-            f"{engine.name} does not find the poses of {onnx.name}",
+            f"{name} does not find the poses of {onnx.name}",
             "; ".join(parity.failures),
-            "the engine was removed. Build it with --set engine.optimization_level=1, or from "
+            "nothing was written. Build it with --set engine.optimization_level=1, or from "
             "--precision fp32, to see whose fault it is",
             parity=parity,
         )
@@ -126,8 +137,3 @@ def _limits(sidecar: Sidecar) -> ParityLimits:
     limits = _LIMITS[sidecar.precision]
     # Random weights find no poses; see ParityLimits.
     return limits if sidecar.spec.provenance.weights_sha256 else limits.speed_only()
-
-
-def _remove(engine: Path) -> None:
-    for file in (engine, sidecar_path(engine)):
-        file.unlink(missing_ok=True)

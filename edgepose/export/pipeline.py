@@ -223,7 +223,7 @@ def export_file(
         raise InputError(
             f"{file} would be replaced by its own conversion",
             "the FP32 artefact is what every other precision is made from",
-            f"-o {file.stem}-{conversion.precision}{file.suffix}",
+            f"-o {file.stem}-{conversion.label}{file.suffix}",
         )
     return write_artefact(
         lambda: linted(graph, runtime),
@@ -244,7 +244,7 @@ def _precision(conversion: Conversion | None) -> str:
 
 
 def _place(base: str, out: str | Path | None, conversion: Conversion | None) -> Path:
-    name = base if conversion is None else f"{base}-{conversion.precision}"
+    name = base if conversion is None else f"{base}-{conversion.label}"
     path = Path(f"{name}{_SUFFIX}") if out is None else Path(out)
     if path.is_dir():
         path = path / f"{name}{_SUFFIX}"

@@ -131,13 +131,14 @@ FP16 = ParityLimits(
 # their decided joints by more than a pixel; OKS is 0.996 in the mean and 0.95 for the worst person,
 # outputs are off by 2 % of their range (correlation 0.998), and AP moves by 0.1 to 0.5. With ranges
 # that cost 0.5 AP and more, the 99th percentile is 4 px and the worst OKS below 0.6; these limits
-# are half-way. With random weights, six other nets are off by 1 to 4 % (correlation 0.999).
-# Eight bits move an output by up to a tenth of its range somewhere: what only 5 % moves by two
-# pixels is undecided, which with weak weights is four joints in ten.
+# are half-way. Of the few people that are judged by default, up to 8 % of the joints have moved.
+# With random weights, six other nets are off by 1 to 4 % (correlation 0.999). Eight bits move an
+# output by up to a tenth of its range somewhere: what only 5 % moves by two pixels is undecided,
+# which with weak weights is four joints in ten.
 INT8 = ParityLimits(
     median_px=0.4,
     p99_px=2.0,
-    moved_share=0.06,
+    moved_share=0.1,
     oks_mean=0.99,
     oks_min=0.85,
     tensor_p99=0.06,

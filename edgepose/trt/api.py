@@ -222,7 +222,8 @@ def _how(product: Product) -> str:
     if platform.system() in ("Linux", "Windows"):
         return (
             "pip install tensorrt-cu13 --extra-index-url https://pypi.nvidia.com "
-            "(tensorrt-cu12 for drivers before 580)"
+            "(tensorrt-cu12 for drivers before 580), where the GPU is; without one, --to onnx here "
+            "and the engine where it will run"
         )
     return "TensorRT runs on Linux and Windows with an NVIDIA GPU; here, use the .onnx file"
 

@@ -75,16 +75,18 @@ def test_the_verdict_goes_into_the_sidecar(
 
 
 @pytest.mark.usefixtures("built")
-def test_an_engine_with_other_poses_is_removed(
+def test_an_engine_with_other_poses_is_not_written(
     onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def upside_down(images: np.ndarray) -> dict[str, np.ndarray]:
         return {"heatmaps": brightness_maps(images)["heatmaps"][:, :, ::-1]}
 
+    (tmp_path / "p.engine").write_bytes(b"older")
     running(monkeypatch, GPU, upside_down)
-    with pytest.raises(ParityError, match="the engine was removed"):
+    with pytest.raises(ParityError, match="nothing was written"):
         build_and_prove(onnx, tmp_path / "p.engine", people(2))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["pose.onnx"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["p.engine", "pose.onnx"]
+    assert (tmp_path / "p.engine").read_bytes() == b"older"
 
 
 @pytest.mark.usefixtures("built")

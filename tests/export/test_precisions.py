@@ -189,7 +189,9 @@ def plain(tmp_path: Path) -> Path:
 
 def test_a_file_becomes_another_beside_it(plain: Path, crowd: Path) -> None:
     result = export_file(plain, conversion("int8", crowd))
-    assert left_in(plain.parent) == ["tiny-int8.onnx", "tiny.onnx"]
+    assert left_in(plain.parent) == ["tiny-int8-trt.onnx", "tiny.onnx"]
+    other = export_file(plain, conversion("int8", crowd, form="onnxruntime"))
+    assert other.path.name == "tiny-int8.onnx"
     assert result.parity
     with pytest.raises(InputError, match="int8 already"):
         export_file(result.path, Conversion(precision="fp16"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -105,8 +107,9 @@ def test_the_table_is_what_the_bindings_have() -> None:
 
 def test_a_package_for_a_child(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(write_package(tmp_path, "8.6.0", dla_cores=2))
-    monkeypatch.delitem(importlib.sys.modules, "tensorrt", raising=False)  # type: ignore[attr-defined]
+    # Put back by monkeypatch, which would otherwise leave behind what is imported here.
+    monkeypatch.setitem(sys.modules, "tensorrt", ModuleType("tensorrt"))
+    del sys.modules["tensorrt"]
     module = importlib.import_module("tensorrt")
     assert module.__version__ == "8.6.0"
     assert module.Builder(make_logger(module)).num_DLA_cores == 2
-    monkeypatch.delitem(importlib.sys.modules, "tensorrt")  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from edgepose.export.precision.histogram import Method
 from edgepose.export.precision.int8 import Form, Int8, Ranges, to_int8
 from edgepose.export.precision.modelopt import modelopt_int8
 from edgepose.export.precision.ranges import tensor_ranges
-from edgepose.export.precision.sensitivity import Sensitivity, choose, measure
+from edgepose.export.precision.sensitivity import Sensitivity, choose, measure, unannotated
 from edgepose.parity import FP16, INT8, ParityLimits, Photo
 from edgepose.poses import UInt8
 from edgepose.spec import PoseSpec
@@ -105,6 +105,12 @@ class Conversion:
                 "INT8 is never free",
                 "give the points of AP (of 100) that it may cost, as --max-ap-drop 1",
             )
+
+    @property
+    def label(self) -> str:
+        """What file names say: INT8 has two forms, and neither may pass for the other."""
+        trt = self.precision == "int8" and self.form == "tensorrt"
+        return "int8-trt" if trt else self.precision
 
     @property
     def quantises(self) -> bool:
@@ -220,6 +226,8 @@ def _quantised(
         return modelopt_int8(model, people.batches(spec), Path(how.modelopt_python)), None
     sensitivity: Sensitivity | None = None
     if how.sensitivity or how.max_ap_drop is not None:
+        if how.max_ap_drop is not None and people.truths is None:
+            raise unannotated(how.max_ap_drop)  # now, and not after every block was measured
         say("measuring what each block costs in INT8")
         sensitivity = measure(model, people, spec, form=how.form, ranges=ranges, progress=say)
         if how.max_ap_drop is not None:

@@ -26,7 +26,7 @@ from edgepose.export.precision.int8 import Calibrated, Form, Ranges, calibrate
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.spec import PoseSpec
 
-__all__ = ["Cost", "Row", "Sensitivity", "Step", "choose", "measure"]
+__all__ = ["Cost", "Row", "Sensitivity", "Step", "choose", "measure", "unannotated"]
 
 Progress = Callable[[str], None]
 
@@ -201,11 +201,7 @@ def choose(
     say = progress or (lambda step: None)
     cost = sensitivity.whole
     if cost.ap_drop is None:
-        raise InputError(
-            f"--max-ap-drop {max_ap_drop:g} cannot be kept",
-            "the people to calibrate on are not annotated, so that there is no AP",
-            "give --calib a COCO-format folder with keypoints, or leave --max-ap-drop out",
-        )
+        raise unannotated(max_ap_drop)
     if sensitivity.measuring < _PEOPLE_FOR_AP:
         raise InputError(
             f"--max-ap-drop {max_ap_drop:g} cannot be kept",
@@ -234,6 +230,15 @@ def _check_names(blocks: Mapping[str, Collection[str]], known: Collection[str]) 
         unknown = [name for name in nodes if name not in known]
         if unknown:
             raise InputError(f"block '{block}' names no operation that can be INT8: {unknown[0]}")
+
+
+def unannotated(max_ap_drop: float) -> InputError:
+    """What to say of a budget in AP for people that nobody annotated."""
+    return InputError(
+        f"--max-ap-drop {max_ap_drop:g} cannot be kept",
+        "the people to calibrate on are not annotated, so that there is no AP",
+        "give --calib a COCO-format folder with keypoints, or leave --max-ap-drop out",
+    )
 
 
 class _Bench:
