@@ -11,7 +11,7 @@ from typing import Any
 from edgepose.engine.build import Progress, build_engine
 from edgepose.engine.options import BuildOptions
 from edgepose.errors import ParityError
-from edgepose.parity import FP16, FP32, INT8, Parity, ParityLimits, Photo, compare
+from edgepose.parity import FP16, FP32, INT8, INT8_RANDOM, Parity, ParityLimits, Photo, compare
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.tensorrt import TensorRTRunner
 from edgepose.trt import sidecar as sidecars
@@ -21,7 +21,13 @@ from edgepose.trt.sidecar import Sidecar, rebuild_command, sidecar_path
 
 __all__ = ["ProvenEngine", "build_and_prove"]
 
-_LIMITS = {"fp32": FP32, "fp16": FP16, "int8": INT8, "int8-fp16": INT8}
+_TRAINED = {"fp32": FP32, "fp16": FP16, "int8": INT8, "int8-fp16": INT8}
+_RANDOM = {
+    "fp32": FP32.speed_only(),
+    "fp16": FP16.speed_only(),
+    "int8": INT8_RANDOM,
+    "int8-fp16": INT8_RANDOM,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +140,6 @@ def _judged(
 
 
 def _limits(sidecar: Sidecar) -> ParityLimits:
-    limits = _LIMITS[sidecar.precision]
     # Random weights find no poses; see ParityLimits.
-    return limits if sidecar.spec.provenance.weights_sha256 else limits.speed_only()
+    trained = sidecar.spec.provenance.weights_sha256 is not None
+    return (_TRAINED if trained else _RANDOM)[sidecar.precision]

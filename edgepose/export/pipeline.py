@@ -94,6 +94,7 @@ def export_model(
         opset=opset,
         target=runtime,
         fold_io=fold_io,
+        limits=FP32.speed_only() if random_weights else FP32,
         conversion=conversion,
         bisect=bisect,
         timed=timed,

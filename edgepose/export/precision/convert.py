@@ -21,7 +21,7 @@ from edgepose.export.precision.int8 import Form, Int8, Ranges, to_int8
 from edgepose.export.precision.modelopt import modelopt_int8
 from edgepose.export.precision.ranges import tensor_ranges
 from edgepose.export.precision.sensitivity import Sensitivity, choose, measure, unannotated
-from edgepose.parity import FP16, INT8, ParityLimits, Photo
+from edgepose.parity import FP16, INT8, INT8_RANDOM, ParityLimits, Photo
 from edgepose.poses import UInt8
 from edgepose.spec import PoseSpec
 
@@ -188,11 +188,9 @@ def convert(
     crops = _crops(photos, spec) if people is None else people.crops
     kept: tuple[Kept, ...] = ()
     sensitivity: Sensitivity | None = None
-    limits = FP16
     if how.quantises:
         if people is None:
             raise AssertionError("a conversion that quantises names people")
-        limits = INT8
         quantised, sensitivity = _quantised(model, spec, how, people, say)
         model, kept = quantised.model, quantised.left
     if how.precision != "int8":
@@ -202,13 +200,18 @@ def convert(
     return Converted(
         model=model,
         precision=how.precision,
-        # Random weights find no poses; see ParityLimits.
-        limits=limits if spec.provenance.weights_sha256 else limits.speed_only(),
+        limits=_limits(how, trained=bool(spec.provenance.weights_sha256)),
         kept=kept,
         form=how.form if how.quantises else None,
         calibration=None if people is None else people.manifest,
         sensitivity=sensitivity,
     )
+
+
+def _limits(how: Conversion, *, trained: bool) -> ParityLimits:
+    if how.quantises:
+        return INT8 if trained else INT8_RANDOM
+    return FP16 if trained else FP16.speed_only()
 
 
 def _quantised(
