@@ -63,7 +63,8 @@ class Machines:
             path.chmod(path.stat().st_mode | stat.S_IXUSR)
         (self.here / "pose.onnx").write_bytes(b"model")
         self.environment = {
-            "PATH": f"{tools}:{os.environ['PATH']}",
+            # Not this process's: it may have an edgepose of its own.
+            "PATH": f"{tools}:{os.defpath}",
             "CALLS": str(self.calls),
             "REMOTE": str(self.remote),
             "HERE": str(self.here),
