@@ -7,7 +7,7 @@ and on:
 * AP and AR of each, and by how much AP drops against FP32. onnxruntime computes FP16 in FP32 on a
   CPU, so FP16 is measured with every value rounded (`rounded`), which no FP16 hardware does worse;
 * how far keypoints move: median, 99th percentile, OKS; of those that more than rounding decides;
-* time of INT8 over FP32 in shuffled rounds, batch 1 and 8, threads as onnxruntime chooses.
+* time of INT8 over FP32 in shuffled rounds, batch 1 and 8, on one thread and on all cores.
 
     python benchmarks/precisions.py NAME --calib FOLDER --coco DIR [--json]
 
@@ -38,6 +38,7 @@ from edgepose.parity import FP16, INT8, Parity, ParityLimits, compare, folder_ph
 from edgepose.runtime.onnxruntime import OnnxRunner
 
 BATCHES = (1, 8)
+THREADS = (1, None)
 EVERYBODY = 10**6
 
 
@@ -93,7 +94,11 @@ def row(
     figures["shift"] = shift(plain.path, judged, options.coco, limits)
     if int8 and made.conversion is not None:
         figures["calibration"] = made.conversion.calibration
-        figures["speed"] = [compare_speed(made.path, plain.path, b).to_dict() for b in BATCHES]
+        figures["speed"] = [
+            compare_speed(made.path, plain.path, batch, threads).to_dict()
+            for threads in THREADS
+            for batch in BATCHES
+        ]
     return figures
 
 

@@ -16,7 +16,7 @@ from edgepose.spec import PoseSpec
 
 __all__ = ["Speed", "compare_speed"]
 
-_SCHEDULE = Schedule(rounds=11, calls=3, pause_s=0.01)
+_SCHEDULE = Schedule(rounds=15, calls=3, pause_s=0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,7 @@ class Speed:
         low: Lower end of its 95 % interval.
         high: Upper end.
         batch: People at a time.
+        threads: Threads inside one operator; None for onnxruntime's choice, all cores.
         cpu: The processor's name, where the system tells it.
         runtime: What ran both.
     """
@@ -36,6 +37,7 @@ class Speed:
     low: float
     high: float
     batch: int
+    threads: int | None
     cpu: str | None
     runtime: str
 
@@ -49,18 +51,24 @@ class Speed:
         return asdict(self) | {"pays": self.pays}
 
 
-def compare_speed(contender: Path, baseline: Path, batch: int = 1) -> Speed:
+def compare_speed(
+    contender: Path, baseline: Path, batch: int = 1, threads: int | None = None
+) -> Speed:
     """Time two ONNX artefacts of one spec in shuffled rounds.
 
     Args:
         contender: The file in question.
         baseline: The file it would replace.
         batch: People at a time.
+        threads: Threads inside one operator; onnxruntime's choice by default.
 
     Raises:
         GraphError: onnxruntime cannot run one of them.
     """
-    with OnnxRunner(contender) as ours, OnnxRunner(baseline) as theirs:
+    with (
+        OnnxRunner(contender, threads=threads) as ours,
+        OnnxRunner(baseline, threads=threads) as theirs,
+    ):
         images = _images(ours.spec, batch)
         cells = [
             Cell("contender", lambda: ours.infer(images)),
@@ -74,6 +82,7 @@ def compare_speed(contender: Path, baseline: Path, batch: int = 1) -> Speed:
         low=round(ratio.low, 3),
         high=round(ratio.high, 3),
         batch=batch,
+        threads=threads,
         cpu=fingerprint()["hardware"]["cpu"],
         runtime=f"{runtime['runtime']} {runtime['version']}",
     )
