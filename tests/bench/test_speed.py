@@ -42,5 +42,7 @@ def test_it_pays_where_it_is_faster_beyond_doubt(
 
 
 def test_an_interval_around_one_decides_nothing() -> None:
-    wide = Speed(ratio=0.9, low=0.7, high=1.05, batch=1, threads=None, cpu=None, runtime="onnxruntime")
+    wide = Speed(
+        ratio=0.9, low=0.7, high=1.05, batch=1, threads=None, cpu=None, runtime="onnxruntime"
+    )
     assert not wide.pays
