@@ -5,14 +5,14 @@ calibrated on FOLDER. On the people of a COCO-format folder with ground-truth bo
 and on:
 
 * AP and AR of each, and by how much AP drops against FP32. onnxruntime computes FP16 in FP32 on a
-  CPU, so FP16 is measured with every value rounded (`rounded`), which no FP16 hardware does worse;
+  CPU, so FP16 is measured with every value rounded (`rounded`); hardware may round less;
 * how far keypoints move: median, 99th percentile, OKS; of those that more than rounding decides;
 * time of INT8 over FP32 in shuffled rounds, batch 1 and 8, on one thread and on all cores.
 
     python benchmarks/precisions.py NAME --calib FOLDER --coco DIR [--json]
 
 FOLDER and DIR must not share photos: calibrate on training crops, measure on the hold-out. About
-ten minutes for mitpose-lite at 128x96 on two cores; times want an idle machine.
+three minutes for mitpose-lite at 128x96 on two cores; times want an idle machine.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from edgepose.engine import ProvenEngine
     from edgepose.export import ExportResult
+    from edgepose.export.precision.convert import Converted
     from edgepose.export.precision.sensitivity import Sensitivity
     from edgepose.parity import Parity
 
@@ -69,7 +70,7 @@ def show_result(result: ExportResult, title: str) -> None:
     if converted is not None:
         if converted.sensitivity is not None:
             _print(_costs(converted.sensitivity))
-        sys.stderr.write(_kept(result) + "\n")
+        sys.stderr.write(_kept(converted) + "\n")
         if result.speed is not None:
             sys.stderr.write(_worth(result.speed) + "\n")
     if result.divergence is not None:
@@ -95,14 +96,13 @@ def show_engine(engine: ProvenEngine) -> None:
     )
 
 
-def _kept(result: ExportResult) -> str:
+def _kept(converted: Converted) -> str:
     """How many nodes stay in more digits, by reason."""
-    assert result.conversion is not None  # noqa: S101 - the caller looked
     counts: dict[str, int] = {}
-    for kept in result.conversion.kept:
+    for kept in converted.kept:
         counts[kept.why] = counts.get(kept.why, 0) + 1
     if not counts:
-        return f"every node is {result.precision}"
+        return f"every node is {converted.precision}"
     reasons = sorted(counts.items(), key=lambda item: -item[1])
     return "kept in more digits: " + "; ".join(f"{count} ({why})" for why, count in reasons)
 

@@ -7,7 +7,7 @@ that is to be judged on a CPU is turned into one of FP32 that rounds every value
 machine does that multiplies in FP16, sums in FP32 and stores in FP16. The detour over FP64 is what
 onnxruntime does not drop.
 
-Such a machine may do better, never worse: TensorRT keeps what it fuses in registers.
+A machine may round less than that: what TensorRT fuses it keeps in registers. No GPU was asked yet.
 """
 
 from __future__ import annotations
