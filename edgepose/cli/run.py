@@ -104,8 +104,8 @@ def run(
 
     from edgepose import load
     from edgepose.cli._run_progress import progress_of
+    from edgepose.draw import DrawStyle
     from edgepose.stream.boxes import load_boxes
-    from edgepose.stream.draw import DrawStyle
     from edgepose.stream.loop import run_loop
     from edgepose.stream.sources import open_source
     from edgepose.stream.thresholds import joint_threshold

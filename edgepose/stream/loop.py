@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from edgepose.draw import DrawStyle
 from edgepose.errors import SourceError
 from edgepose.poses import Frame, Poses
 from edgepose.spec import KeypointSet
-from edgepose.stream.draw import DrawStyle
 from edgepose.stream.pipeline import Pipeline
 from edgepose.stream.sinks.base import Result, Sink
 from edgepose.stream.sources.base import Source

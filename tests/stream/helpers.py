@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from edgepose.draw import DrawStyle
 from edgepose.estimator import Estimator
 from edgepose.poses import Frame, Poses
 from edgepose.spec import COCO_KEYPOINTS
-from edgepose.stream.draw import DrawStyle
 from edgepose.stream.sinks import Result
 from edgepose.stream.sources import Source
 from edgepose.stream.sources.capture import quiet_opencv

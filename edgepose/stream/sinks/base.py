@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from edgepose.closing import Closing
+from edgepose.draw import DrawStyle, draw_poses
 from edgepose.errors import OutputError
 from edgepose.poses import Frame, Poses, UInt8
 from edgepose.spec import KeypointSet
-from edgepose.stream.draw import DrawStyle, draw_poses
 
 __all__ = ["Result", "Sink", "check_writable"]
 

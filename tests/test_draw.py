@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgepose.draw import DrawStyle, draw_poses
 from edgepose.poses import Poses
 from edgepose.spec import COCO_KEYPOINTS, KeypointSet
-from edgepose.stream.draw import DrawStyle, draw_poses
 from tests.stream.helpers import poses_of, standing_person
 
 STYLE = DrawStyle()
