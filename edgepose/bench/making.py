@@ -14,6 +14,7 @@ from typing import Any
 import edgepose
 from edgepose.errors import EdgeposeError, InputError
 from edgepose.files import write_text
+from edgepose.recipes import load_recipe
 from edgepose.redact import redact
 from edgepose.zoo import entries, sha256_of
 
@@ -85,9 +86,10 @@ def make(
 
 
 def _quantises(words: Sequence[str]) -> bool:
-    return any(
-        word.partition("=")[2].startswith("int8") or word.startswith("int8") for word in words
-    )
+    """Whether it is asked for by ``--precision``, ``--set precision=`` or a recipe."""
+    if any(re.match(r"(--precision=|precision=)?int8", word) for word in words):
+        return True
+    return "--recipe" in words and load_recipe(words[words.index("--recipe") + 1]).quantised
 
 
 def _key(words: Sequence[str]) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def _beside(suite: Path, artefact: Artefact) -> Artefact:
     return replace(
         artefact,
         use=place(artefact.use),
+        export=tuple(place(word) or word for word in artefact.export),
         label=artefact.name,
         weights=place(artefact.weights),
         spec=place(artefact.spec),

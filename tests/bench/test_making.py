@@ -50,7 +50,13 @@ def test_another_export_or_a_changed_file_is_made_again(
 
 
 @pytest.mark.parametrize(
-    "words", [("--precision", "int8"), ("--precision=int8-fp16",), ("--set", "precision=int8")]
+    "words",
+    [
+        ("--precision", "int8"),
+        ("--precision=int8-fp16",),
+        ("--set", "precision=int8"),
+        ("--recipe", "cpu-int8"),
+    ],
 )
 def test_int8_is_calibrated_on_what_was_given(
     words: tuple[str, ...], exports: list[list[str]], tmp_path: Path

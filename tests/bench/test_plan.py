@@ -6,7 +6,9 @@ import pytest
 
 from edgepose.bench.plan import SECTIONS, Artefact, load_plan, plan_for
 from edgepose.errors import InputError
+from edgepose.recipes import load_recipe
 
+SUITES = Path(__file__).parent.parent.parent / "benchmarks" / "suites"
 SUITE = """
 title = "two of a kind"
 batches = [1, 4]
@@ -83,3 +85,18 @@ def test_nothing_to_measure(tmp_path: Path) -> None:
         load_plan(tmp_path / "none.toml")
     with pytest.raises(InputError, match="unknown setting 'second'"):
         plan_for((Artefact(use="a.onnx"),), None, {}, ("second=3",))
+
+
+@pytest.mark.parametrize("suite", sorted(SUITES.glob("*.toml")), ids=lambda path: path.stem)
+def test_the_suites_that_come_with_edgepose(suite: Path) -> None:
+    plan = load_plan(suite)
+    assert plan.title
+    assert plan.why
+    for artefact in plan.artefact:
+        words = artefact.export
+        if "--recipe" in words:
+            load_recipe(words[words.index("--recipe") + 1])
+
+
+def test_there_are_suites() -> None:
+    assert {path.stem for path in SUITES.glob("*.toml")} == {"cpu", "desktop-gpu", "jetson"}
