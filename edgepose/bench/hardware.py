@@ -6,12 +6,14 @@ import importlib.metadata
 import os
 import platform
 import re
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import edgepose
+from edgepose.errors import DeviceError
+from edgepose.jetson import find_board
+from edgepose.nvml import Nvml, open_nvml
+from edgepose.system import System
 
 __all__ = ["fingerprint", "load_average", "slug"]
 
@@ -31,23 +33,35 @@ _PACKAGES = (
 )
 
 
-def fingerprint() -> dict[str, Any]:
-    """Hardware and stack, JSON-ready; what cannot be read is None, never guessed."""
+def fingerprint(
+    system: System | None = None, nvml: Callable[[], tuple[Nvml | None, str]] = open_nvml
+) -> dict[str, Any]:
+    """Hardware and stack, JSON-ready; what cannot be read is None, never guessed.
+
+    Args:
+        system: The machine; this one by default.
+        nvml: Gives NVIDIA's library, or why there is none.
+    """
+    system = system or System()
+    jetson = find_board(system)
     return {
         "hardware": {
-            "board": _read("/proc/device-tree/model"),
-            "cpu": _cpu_name(),
+            "board": system.read("/proc/device-tree/model") or None,
+            "cpu": _cpu_name(system),
             "architecture": platform.machine(),
             "cores": os.cpu_count(),
             "usable_cores": _usable_cores(),
-            "memory_gib": _memory_gib(),
-            "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-            "gpu": _gpu(),
+            "memory_gib": _memory_gib(system),
+            "governor": system.read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+            or None,
+            "gpu": _gpus(nvml),
         },
         "stack": {
             "edgepose": edgepose.__version__,
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.release()}",
+            "jetpack": (jetson and jetson.jetpack) or None,
+            "l4t": (jetson and jetson.l4t) or None,
             "packages": _versions(),
         },
     }
@@ -67,15 +81,8 @@ def slug(found: dict[str, Any]) -> str:
     return "-".join([*words, f"{hardware['usable_cores']}cores"])
 
 
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text().strip("\0 \n") or None
-    except OSError:
-        return None
-
-
-def _cpu_name() -> str | None:
-    text = _read("/proc/cpuinfo") or ""
+def _cpu_name(system: System) -> str | None:
+    text = system.read("/proc/cpuinfo")
     match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     return match.group(1).strip() if match else platform.processor() or None
 
@@ -86,24 +93,22 @@ def _usable_cores() -> int | None:
     return os.cpu_count()
 
 
-def _memory_gib() -> float | None:
-    match = re.search(r"^MemTotal:\s+(\d+) kB", _read("/proc/meminfo") or "", re.MULTILINE)
+def _memory_gib(system: System) -> float | None:
+    match = re.search(r"^MemTotal:\s+(\d+) kB", system.read("/proc/meminfo"), re.MULTILINE)
     return round(int(match.group(1)) / 2**20, 1) if match else None
 
 
-def _gpu() -> list[str] | None:
-    """Name and driver of each NVIDIA GPU, or None where nvidia-smi is absent or fails."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+def _gpus(open_library: Callable[[], tuple[Nvml | None, str]]) -> list[str] | None:
+    """Name and driver of each NVIDIA GPU, or None where there is none or no driver."""
+    nvml, _ = open_library()
+    if nvml is None:
         return None
-    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed query to a tool found on the path
-            query, capture_output=True, text=True, check=True, timeout=20
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    with nvml:
+        try:
+            driver = nvml.driver()
+            return [f"{gpu.name()}, {driver}" for gpu in nvml.gpus()] or None
+        except DeviceError:
+            return None
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,6 @@
-"""The machine as the doctor sees it, behind one small interface.
+"""The machine as the doctor sees it: what any part may ask, and questions asked in child processes.
 
-Files are read below a root folder, tools and child processes are run by functions that can be
-replaced: a folder of files and a table of answers are then a whole Jetson.
+All of it can be replaced: a folder of files and a table of answers are then a whole Jetson.
 """
 
 from __future__ import annotations
@@ -10,48 +9,15 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgepose import system
 from edgepose.doctor.asking import Answer, ask_child
 
-__all__ = ["Ran", "System", "run_tool"]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What a tool said.
-
-    Attributes:
-        code: Exit code; None if the tool is not there or did not end in time.
-        out: Its standard output.
-    """
-
-    code: int | None
-    out: str = ""
-
-
-def run_tool(command: Sequence[str], timeout: float = 20.0) -> Ran:
-    """Run a tool found on the path. Never raises, and never asks for a password."""
-    tool = shutil.which(command[0])
-    if tool is None:
-        return Ran(None)
-    try:
-        done = subprocess.run(  # noqa: S603 - a fixed query to a tool found on the path
-            [tool, *command[1:]],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return Ran(None)
-    return Ran(done.returncode, done.stdout)
+__all__ = ["System"]
 
 
 def _version_of(distribution: str) -> str | None:
@@ -73,12 +39,10 @@ def _may_read_and_write(path: Path) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class System:
-    """What the checks may ask.
+class System(system.System):
+    """What the checks may ask, besides what any part may.
 
     Attributes:
-        root: Folder that stands for ``/``.
-        run: Runs a tool.
         ask: Asks one question of :mod:`edgepose.doctor.probe` in a child process.
         version: Version of an installed Python package, or None. Imports nothing.
         free_bytes: Free space where a path is.
@@ -88,8 +52,6 @@ class System:
         python: Version of Python.
     """
 
-    root: Path = Path("/")
-    run: Callable[[Sequence[str]], Ran] = run_tool
     ask: Callable[[str], Answer] = ask_child
     version: Callable[[str], str | None] = _version_of
     free_bytes: Callable[[Path], int | None] = _free_bytes
@@ -97,32 +59,6 @@ class System:
     kind: str = platform.system()
     machine: str = platform.machine()
     python: str = platform.python_version()
-
-    def read(self, path: str) -> str:
-        """Text of a file, stripped; empty if it is not there or may not be read."""
-        try:
-            text = (self.root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        return text.strip("\0 \t\r\n")
-
-    def number(self, path: str) -> int | None:
-        """A file that holds one whole number, as most of ``/sys`` do."""
-        text = self.read(path)
-        return int(text) if text.lstrip("-").isdigit() else None
-
-    def exists(self, path: str) -> bool:
-        """Whether a file or folder is there."""
-        try:
-            return (self.root / path.lstrip("/")).exists()
-        except OSError:
-            return False
-
-    def matches(self, pattern: str) -> list[str]:
-        """Paths that match a pattern, absolute, sorted by name and number."""
-        found = self.root.glob(pattern.lstrip("/"))
-        paths = ["/" + path.relative_to(self.root).as_posix() for path in found]
-        return sorted(paths, key=lambda path: (len(path), path))
 
     def ask_all(self, questions: Iterable[str]) -> dict[str, Answer]:
         """Answers to several questions, asked at the same time."""

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgepose.bench import fingerprint, hardware, slug
+from edgepose.bench import fingerprint, slug
+from tests import boards
+from tests.fake_nvml import TEGRA, Card, Library, none_here, opener
 
 
 def test_the_fingerprint_is_this_machines() -> None:
@@ -35,14 +37,21 @@ def test_folder_names(board: str | None, cpu: str | None, expected: str) -> None
     assert slug(described) == expected
 
 
-def test_graphics_cards_are_read_from_the_tool(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tool = tmp_path / "nvidia-smi"
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert hardware.fingerprint()["hardware"]["gpu"] is None
-    tool.write_text("#!/bin/sh\necho 'NVIDIA H100, 550.54'\n")
-    tool.chmod(0o755)
-    assert hardware.fingerprint()["hardware"]["gpu"] == ["NVIDIA H100, 550.54"]
-    tool.write_text("#!/bin/sh\nexit 9\n")
-    assert hardware.fingerprint()["hardware"]["gpu"] is None
+def test_a_server_with_gpus(tmp_path: Path) -> None:
+    server = boards.machine(tmp_path, boards.RYZEN)
+    library = Library(Card(), Card())
+    found = fingerprint(server, opener(library))
+    assert found["hardware"]["cpu"] == "AMD Ryzen 7 7700X 8-Core Processor"
+    assert found["hardware"]["gpu"] == ["NVIDIA H100 80GB HBM3, 580.95.05"] * 2
+    assert found["hardware"]["governor"] == "powersave"
+    assert library.open == 0
+    assert fingerprint(server, none_here)["hardware"]["gpu"] is None
+    assert fingerprint(server, opener(Library()))["hardware"]["gpu"] is None
+
+
+def test_a_jetson(tmp_path: Path) -> None:
+    found = fingerprint(boards.machine(tmp_path, boards.ORIN_NANO), opener(Library(TEGRA)))
+    assert found["hardware"]["board"].startswith("NVIDIA Jetson Orin Nano")
+    assert found["hardware"]["memory_gib"] == 7.4
+    assert found["hardware"]["gpu"] == ["Orin (nvgpu), 580.95.05"]
+    assert (found["stack"]["jetpack"], found["stack"]["l4t"]) == ("6.2", "36.4.3")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.doctor.asking import Answer
-from edgepose.doctor.system import Ran, System
+from edgepose.doctor.system import System
+from edgepose.system import Ran
 
 GIB = 2**30
 

@@ -11,7 +11,8 @@ import pytest
 
 from edgepose.doctor.asking import Answer, ask_child
 from edgepose.doctor.probe import QUESTIONS
-from edgepose.doctor.system import Ran, System, run_tool
+from edgepose.doctor.system import System
+from edgepose.system import Ran, run_tool
 
 
 def probe(folder: Path, code: str) -> Path:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from edgepose.doctor.asking import Answer
 from edgepose.doctor.checks.opencv import has_gstreamer
 from edgepose.doctor.finding import Finding
-from edgepose.doctor.jetson import find_board
 from edgepose.doctor.system import System
+from edgepose.jetson import find_board
 
 __all__ = ["check"]
 

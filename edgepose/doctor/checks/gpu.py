@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from edgepose.doctor.asking import Answer
 from edgepose.doctor.finding import Finding, Purpose
-from edgepose.doctor.jetson import find_board
 from edgepose.doctor.system import System
+from edgepose.jetson import find_board
 
 __all__ = ["check"]
 

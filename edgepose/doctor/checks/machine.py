@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from edgepose.doctor.asking import Answer
 from edgepose.doctor.finding import Finding
-from edgepose.doctor.jetson import Board, find_board
 from edgepose.doctor.system import System
+from edgepose.jetson import Board, find_board
 
 __all__ = ["check"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edgepose.doctor.asking import Answer
 from edgepose.doctor.finding import Finding
-from edgepose.doctor.jetson import find_board
 from edgepose.doctor.system import System
+from edgepose.jetson import find_board
 
 __all__ = ["check"]
 

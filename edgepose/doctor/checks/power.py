@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 
 from edgepose.doctor.asking import Answer
 from edgepose.doctor.finding import Finding
-from edgepose.doctor.jetson import find_board
 from edgepose.doctor.system import System
+from edgepose.jetson import find_board
+from edgepose.sensors import gpu_clock, power_mode, temperatures, throttle_alerts
 
 __all__ = ["check"]
 
 _GROUP = "power"
 _HOT = 85.0
-# Devfreq nodes of the GPU: Orin's address, Thor's names, older ones.
-_GPU_NODES = (
-    "/sys/class/devfreq/*.gpu",
-    "/sys/class/devfreq/*.ga10b",
-    "/sys/class/devfreq/gpu-gpc-*",
-)
 
 
 def check(system: System, told: Mapping[str, Answer]) -> list[Finding]:
@@ -32,9 +26,8 @@ def check(system: System, told: Mapping[str, Answer]) -> list[Finding]:
 
 
 def _mode(system: System) -> list[Finding]:
-    said = system.run(["nvpmodel", "-q"]).out
-    match = re.search(r"NV Power Mode: *(\S+)\s+(\d+)", said)
-    if match is None:
+    mode = power_mode(system)
+    if mode is None:
         return [
             Finding(
                 group=_GROUP,
@@ -45,20 +38,19 @@ def _mode(system: System) -> list[Finding]:
                 do="sudo nvpmodel -q",
             )
         ]
-    name, number = match[1], int(match[2])
     modes = _modes(system)
-    best = next((n for n, mode in modes.items() if mode.upper() == "MAXN_SUPER"), None)
+    best = next((n for n, name in modes.items() if name.upper() == "MAXN_SUPER"), None)
     if best is None:
-        best = next((n for n, mode in modes.items() if mode.upper().startswith("MAXN")), None)
-    if best is None or best == number:
-        return [Finding(group=_GROUP, check="power mode", level="ok", seen=name)]
-    others = ", ".join(mode for n, mode in modes.items() if n != number)
+        best = next((n for n, name in modes.items() if name.upper().startswith("MAXN")), None)
+    if best is None or best == mode.number:
+        return [Finding(group=_GROUP, check="power mode", level="ok", seen=mode.name)]
+    others = ", ".join(name for n, name in modes.items() if n != mode.number)
     return [
         Finding(
             group=_GROUP,
             check="power mode",
             level="note",
-            seen=f"{name} (others: {others})",
+            seen=f"{mode.name} (others: {others})",
             means="it caps the clocks of CPU, GPU and memory, and figures belong to their mode",
             do=f"sudo nvpmodel -m {best} is {modes[best]}, if the power supply and the cooling "
             "allow it",
@@ -73,26 +65,23 @@ def _modes(system: System) -> dict[int, str]:
 
 
 def _gpu_clock(system: System) -> list[Finding]:
-    for node in (path for pattern in _GPU_NODES for path in system.matches(pattern)):
-        now, low, high = (system.number(f"{node}/{name}_freq") for name in ("cur", "min", "max"))
-        if now is None or low is None or high is None:
-            continue
-        governor = system.read(f"{node}/governor")
-        seen = f"{_mhz(now)} now, {_mhz(low)} to {_mhz(high)} MHz ({governor})"
-        if low == high:
-            seen = f"fixed at {_mhz(high)} MHz"
-            return [Finding(group=_GROUP, check="GPU clock", level="ok", seen=seen)]
-        return [
-            Finding(
-                group=_GROUP,
-                check="GPU clock",
-                level="note",
-                seen=seen,
-                means="it follows the load, so that timings of a small model vary",
-                do="sudo jetson_clocks (until the next start) before you measure",
-            )
-        ]
-    return []
+    clock = gpu_clock(system)
+    if clock is None:
+        return []
+    if clock.fixed:
+        seen = f"fixed at {_mhz(clock.high)} MHz"
+        return [Finding(group=_GROUP, check="GPU clock", level="ok", seen=seen)]
+    return [
+        Finding(
+            group=_GROUP,
+            check="GPU clock",
+            level="note",
+            seen=f"{_mhz(clock.hertz)} now, {_mhz(clock.low)} to {_mhz(clock.high)} MHz "
+            f"({clock.governor})",
+            means="it follows the load, so that timings of a small model vary",
+            do="sudo jetson_clocks (until the next start) before you measure",
+        )
+    ]
 
 
 def _governor(system: System) -> list[Finding]:
@@ -119,18 +108,8 @@ def _governor(system: System) -> list[Finding]:
 
 
 def _heat(system: System) -> list[Finding]:
-    throttled = [
-        system.read(f"{device}/type").removesuffix("-throttle-alert")
-        for device in system.matches("/sys/class/thermal/cooling_device*")
-        if system.read(f"{device}/type").endswith("-throttle-alert")
-        and (system.number(f"{device}/cur_state") or 0) > 0
-    ]
-    zones = {}
-    for zone in system.matches("/sys/class/thermal/thermal_zone*"):
-        value = system.number(f"{zone}/temp")
-        # Unused sensors of some boards stand at 0 or at absurd values.
-        if value is not None and 1_000 <= value <= 150_000:
-            zones[system.read(f"{zone}/type") or PurePosixPath(zone).name] = value / 1000
+    throttled = [part for part, level in throttle_alerts(system).items() if level > 0]
+    zones, _ = temperatures(system)
     if throttled:
         return [
             Finding(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edgepose.doctor.system import System
+from edgepose.system import System
 
 __all__ = ["Board", "find_board"]
 

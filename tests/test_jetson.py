@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.doctor.jetson import _RECIPES, find_board
+from edgepose.jetson import _RECIPES, find_board
 from edgepose.recipes import recipes
 from tests.doctor import machines
 
