@@ -33,7 +33,7 @@ from edgepose.bench import BenchRecord, load_average, slug
 from edgepose.engine import build_engine
 from edgepose.errors import EdgeposeError
 from edgepose.export import Conversion, ExportResult, export_file, export_module
-from edgepose.export.pretrained import trained
+from edgepose.models.pretrained import trained
 from edgepose.parity import FP32
 
 sys.path.insert(0, str(Path(__file__).parent))

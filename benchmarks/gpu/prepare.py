@@ -24,8 +24,8 @@ from edgepose.evaluate import CocoKeypoints
 from edgepose.export import Conversion, ExportResult, export_file, export_module
 from edgepose.export.lint import choose_opset, find_target
 from edgepose.export.nudge import nudged
-from edgepose.export.pretrained import trained
 from edgepose.models import parse_name
+from edgepose.models.pretrained import trained
 from edgepose.parity import Photo, folder_photos, sample_photos
 from edgepose.poses import UInt8
 from edgepose.runtime.base import Runner

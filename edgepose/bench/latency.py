@@ -1,114 +1,237 @@
-"""Latency of artefacts by batch size: the bare network, and the whole way from image to poses."""
+"""Latency of artefacts in their own processes, measured in turns: one section of a record each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from edgepose.bench.hardware import load_average
-from edgepose.bench.records import BenchRecord, describe_artefact
-from edgepose.bench.scenes import Scene
-from edgepose.bench.statistics import summary
-from edgepose.bench.timing import Cell, Samples, Schedule, measure
-from edgepose.crops import box_affines, to_input, warp_crops
-from edgepose.errors import InputError
-from edgepose.estimator import Estimator
+from edgepose.bench.stages import STAGES
+from edgepose.bench.statistics import paired_ratio, summary
+from edgepose.bench.timing import Conducted, Interrupted, Progress, Samples, Schedule, conduct
+from edgepose.bench.worker.request import Opened, Warmed
+from edgepose.errors import EdgeposeError
 
-__all__ = ["STAGES", "latency_records", "network_cell", "poses_cell"]
-
-STAGES = {
-    "network": "runner.infer on a batch that is cropped and normalised already",
-    "poses": "estimator(image, boxes): crop, normalise, infer, decode, map back",
-}
+__all__ = ["LatencyRun", "Timed", "measure_latency"]
 
 
-def network_cell(name: str, estimator: Estimator, scene: Scene, batch: int) -> Cell:
-    """The bare network on a prepared batch."""
-    spec = estimator.spec
-    affines = box_affines(scene.people(batch), spec.input_size, spec.padding)
-    images = to_input(warp_crops(scene.image, affines, spec.input_size), spec)
-    return Cell(name, partial(estimator.runner.infer, images))
+class Timed(Protocol):
+    """What is measured: a :class:`edgepose.bench.worker.Worker`."""
+
+    def open(self) -> Opened:
+        """What is known of the artefact."""
+        ...
+
+    def warm(self, stage: str, batch: int, window: int, max_warmup_s: float) -> Warmed:
+        """Run a stage until its times settle."""
+        ...
+
+    def visit(self, stage: str, batch: int, calls: int, untimed: int) -> list[float]:
+        """Milliseconds of each of ``calls`` calls, after ``untimed`` others."""
+        ...
 
 
-def poses_cell(name: str, estimator: Estimator, scene: Scene, batch: int) -> Cell:
-    """The whole way from image and boxes to poses."""
-    return Cell(name, partial(estimator, scene.image, scene.people(batch)))
+@dataclass(frozen=True)
+class LatencyRun:
+    """What came of it.
+
+    Attributes:
+        sections: Label -> the record's section on latency.
+        failures: Label -> the first error of an artefact. Its section holds what did not fail.
+        interrupted: Whether Ctrl-C ended it early; the sections hold the rounds before.
+    """
+
+    sections: dict[str, dict[str, Any]]
+    failures: dict[str, EdgeposeError]
+    interrupted: bool
 
 
-def latency_records(
-    estimators: Mapping[str, Estimator],
-    scene: Scene,
+class _Key(NamedTuple):
+    label: str
+    stage: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class _Visited:
+    """A stage of an artefact at a batch size, as the rounds see it."""
+
+    key: _Key
+    worker: Timed
+
+    def visit(self, calls: int, untimed: int) -> list[float]:
+        return self.worker.visit(self.key.stage, self.key.batch, calls, untimed)
+
+
+@dataclass
+class _State:
+    """What is known so far; Ctrl-C may come at any time."""
+
+    opened: dict[str, Opened] = field(default_factory=dict)
+    warmed: dict[_Key, Warmed] = field(default_factory=dict)
+    failures: dict[str, EdgeposeError] = field(default_factory=dict)
+    conducted: Conducted = field(default_factory=lambda: Conducted({}, {}, 0))
+
+
+def measure_latency(
+    workers: Mapping[str, Timed],
     batches: Sequence[int],
-    command: str,
     schedule: Schedule | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[BenchRecord]:
-    """Time all artefacts together, batch by batch in shuffled rounds; one record each.
+    progress: Progress | None = None,
+) -> LatencyRun:
+    """Time all artefacts together: every round visits each at every stage and batch size.
 
     Args:
-        estimators: Artefact name -> estimator.
-        scene: The picture and its people.
-        batches: Batch sizes.
-        command: The command that makes the records again.
-        schedule: How often; the default of :class:`~edgepose.bench.timing.Schedule`.
-        progress: Called with (visits done, visits in all).
+        workers: Label -> process of the artefact. The first one is the reference of all ratios.
+        batches: People in one call. One that an artefact cannot take is left out for it.
+        schedule: How often.
+        progress: Called with (steps done, steps in all): warm-ups and visits.
 
-    Raises:
-        InputError: An artefact takes no batch of that size.
+    Returns:
+        The sections. Who fails has an error and what was measured of it at other stages and batch
+        sizes; the others go on.
     """
     schedule = schedule or Schedule()
-    cells = []
-    for name, estimator in estimators.items():
-        for batch in batches:
-            _check_batch(name, estimator, batch)
-            cells.append(network_cell(f"{name} network {batch}", estimator, scene, batch))
-            cells.append(poses_cell(f"{name} poses {batch}", estimator, scene, batch))
-    before = load_average()
-    samples = measure(cells, schedule, progress)
-    protocol: dict[str, Any] = {
-        "stages": STAGES,
-        "scene": scene.source,
-        "timed_together": list(estimators),
-        "schedule": schedule.to_dict(),
-        "load_before": before,
+    state = _State()
+    try:
+        turns = _warm(workers, batches, schedule, state, progress)
+        before = len(turns)
+
+        def report(done: int, total: int) -> None:
+            if progress is not None:
+                progress(before + done, before + total)
+
+        state.conducted = conduct(turns, schedule, report)
+        interrupted = False
+    except Interrupted as stopped:
+        state.conducted, interrupted = stopped.conducted, True
+    except KeyboardInterrupt:
+        interrupted = True
+    for key, error in state.conducted.failures.items():
+        if isinstance(key, _Key):
+            state.failures.setdefault(key.label, error)
+    sections = {
+        label: _section(label, list(workers), batches, schedule, state, interrupted)
+        for label in workers
     }
-    return [
-        BenchRecord(
-            kind="latency",
-            command=command,
-            artefact=describe_artefact(estimator, name),
-            runner=estimator.runner.describe(),
-            protocol=protocol,
-            results=[
-                _row(stage, batch, samples[f"{name} {stage} {batch}"])
-                for batch in batches
-                for stage in STAGES
-            ],
-        )
-        for name, estimator in estimators.items()
+    return LatencyRun(sections, state.failures, interrupted)
+
+
+def _warm(
+    workers: Mapping[str, Timed],
+    batches: Sequence[int],
+    schedule: Schedule,
+    state: _State,
+    progress: Progress | None,
+) -> list[_Visited]:
+    """Open and warm up; what did not fail in that has a turn."""
+    for label, worker in workers.items():
+        try:
+            state.opened[label] = worker.open()
+        except EdgeposeError as error:
+            state.failures[label] = error
+    keys = [
+        _Key(label, stage, batch)
+        for label, opened in state.opened.items()
+        for batch in batches
+        if opened.refuses(batch) is None
+        for stage in opened.stages
     ]
+    turns = []
+    for done, key in enumerate(keys):
+        worker = workers[key.label]
+        try:
+            state.warmed[key] = worker.warm(
+                key.stage, key.batch, schedule.warmup, schedule.max_warmup_s
+            )
+        except EdgeposeError as error:
+            state.failures.setdefault(key.label, error)
+        else:
+            turns.append(_Visited(key, worker))
+        if progress is not None:
+            progress(done + 1, len(keys) * (1 + schedule.expected_rounds(0, 0.0)))
+    return turns
 
 
-def _check_batch(name: str, estimator: Estimator, batch: int) -> None:
-    runner = estimator.runner
-    fits = batch <= runner.max_batch and (runner.buckets is None or batch in runner.buckets)
-    if not fits:
-        sizes = f"batches of {', '.join(map(str, runner.buckets))}" if runner.buckets else ""
-        raise InputError(
-            f"{name} cannot be timed at batch {batch}",
-            f"it takes {sizes or f'at most {runner.max_batch} people'}",
-            "choose another --batch",
-        )
-
-
-def _row(stage: str, batch: int, milliseconds: Samples) -> dict[str, Any]:
+def _section(
+    label: str,
+    together: Sequence[str],
+    batches: Sequence[int],
+    schedule: Schedule,
+    state: _State,
+    interrupted: bool,
+) -> dict[str, Any]:
+    opened = state.opened.get(label)
+    samples = {
+        key: values
+        for key, values in state.conducted.samples.items()
+        if isinstance(key, _Key) and key.label == label
+    }
+    if opened is None or not samples:
+        return {"unavailable": _why_nothing(opened, batches, state.failures.get(label))}
+    first = next(warmed for key, warmed in state.warmed.items() if key.label == label)
+    left_out = {batch: opened.refuses(batch) for batch in batches}
     return {
-        "stage": stage,
-        "batch": batch,
+        "protocol": {
+            "schedule": schedule.to_dict(),
+            "rounds": state.conducted.rounds,
+            "interrupted": interrupted,
+            "scene": opened.scene,
+            "together": list(together),
+            "stages": {stage: STAGES[stage] for stage in opened.stages},
+            "left_out": [
+                {"batch": batch, "why": why} for batch, why in left_out.items() if why is not None
+            ],
+            "first_batch": first.first_inference_batch,
+        },
+        "import_ms": opened.import_ms,
+        "load_ms": opened.load_ms,
+        "first_ms": first.first_inference_ms,
+        "cells": [_cell(key, values, state.warmed[key]) for key, values in samples.items()],
+        "against": _against(label, together[0], samples, state.conducted),
+    }
+
+
+def _why_nothing(opened: Opened | None, batches: Sequence[int], error: EdgeposeError | None) -> str:
+    if error is not None:
+        return ": ".join(filter(None, [error.what, error.why]))
+    if opened is not None and all(opened.refuses(batch) for batch in batches):
+        return opened.refuses(batches[0]) or ""
+    return "interrupted before the first round was complete"
+
+
+def _cell(key: _Key, milliseconds: Samples, warmed: Warmed) -> dict[str, Any]:
+    return {
+        "stage": key.stage,
+        "batch": key.batch,
         "milliseconds": summary(milliseconds),
-        "persons_per_second": round(batch / float(np.median(milliseconds)) * 1000, 2),
+        "persons_per_second": round(key.batch / float(np.median(milliseconds)) * 1000, 2),
+        "warmup_calls": warmed.calls,
+        "stable": warmed.stable,
         "samples_ms": [[round(float(v), 4) for v in visit] for visit in milliseconds],
     }
+
+
+def _against(
+    label: str, reference: str, samples: Mapping[_Key, Samples], conducted: Conducted
+) -> dict[str, Any] | None:
+    """Ratios to the reference where both were timed, once there are rounds to compare."""
+    if label == reference:
+        return None
+    rows = []
+    for key, values in samples.items():
+        baseline = conducted.samples.get(key._replace(label=reference))
+        if baseline is None or conducted.rounds < 2:
+            continue
+        ratio = paired_ratio(values, baseline)
+        rows.append(
+            {
+                "stage": key.stage,
+                "batch": key.batch,
+                "ratio": round(ratio.value, 4),
+                "interval_95": [round(ratio.low, 4), round(ratio.high, 4)],
+            }
+        )
+    return {"reference": reference, "ratios": rows}

@@ -16,7 +16,7 @@ from edgepose.spec import PoseSpec
 
 __all__ = ["Speed", "compare_speed"]
 
-_SCHEDULE = Schedule(rounds=15, calls=3, pause_s=0.01)
+_SCHEDULE = Schedule(rounds=15, calls=3, pause_s=0.01, max_warmup_s=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)

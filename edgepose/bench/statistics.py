@@ -26,16 +26,32 @@ class Ratio:
 
 
 def summary(milliseconds: npt.ArrayLike) -> dict[str, float]:
-    """p50, p90, p99, mean, min and max of all samples, rounded to a microsecond."""
-    values = np.asarray(milliseconds, np.float64).ravel()
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    """Percentiles, extremes, mean, spread and jitter of all samples, rounded to a microsecond.
+
+    Args:
+        milliseconds: (calls,) or (rounds, calls), in the order they were taken.
+
+    Returns:
+        ``p50``, ``p90``, ``p95``, ``p99``, ``max``, ``min``, ``mean``, ``std``, and ``jitter``: the
+        mean absolute difference of successive calls (of one round, where a round has several; what
+        lies between rounds is not the artefact's doing).
+    """
+    visits = np.atleast_2d(np.asarray(milliseconds, np.float64))
+    if visits.shape[1] == 1:
+        visits = visits.reshape(1, -1)
+    values = visits.ravel()
+    steps = np.abs(np.diff(visits, axis=1))
+    p50, p90, p95, p99 = np.percentile(values, [50, 90, 95, 99])
     figures = {
         "p50": p50,
         "p90": p90,
+        "p95": p95,
         "p99": p99,
-        "mean": values.mean(),
-        "min": values.min(),
         "max": values.max(),
+        "min": values.min(),
+        "mean": values.mean(),
+        "std": values.std(),
+        "jitter": steps.mean() if steps.size else 0.0,
     }
     return {name: round(float(value), 3) for name, value in figures.items()}
 

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 import edgepose
 from edgepose import errors
-from edgepose.engine.ending import ending, killed
+from edgepose.ending import ending, killed
 from edgepose.engine.options import DEFAULT_PROFILES, BuildOptions, Profile
 from edgepose.engine.preflight import check_disk, check_gpu, check_memory
 from edgepose.engine.source import Source, read_source

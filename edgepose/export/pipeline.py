@@ -20,9 +20,9 @@ from edgepose.export.lint import Target, choose_opset, find_target, load
 from edgepose.export.metadata import read_record, read_spec
 from edgepose.export.nudge import nudged
 from edgepose.export.precision.convert import Conversion
-from edgepose.export.pretrained import trained
 from edgepose.export.rewrites import REWRITES, Rewrite
 from edgepose.models import parse_name
+from edgepose.models.pretrained import trained
 from edgepose.parity import FP32, ParityLimits, Photo, folder_photos, sample_photos
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.torch import TorchRunner

@@ -1,61 +1,159 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from edgepose.bench import Schedule, latency_records, network_cell, poses_cell, sample_scene
-from edgepose.errors import InputError
-from edgepose.estimator import Estimator
-from edgepose.runtime.onnxruntime import OnnxRunner
-from tests.fakes import FakeRunner, brightness_maps, heatmap_spec, write_tiny_onnx
+from edgepose.bench import Schedule, measure_latency
+from edgepose.bench.worker import Opened
+from edgepose.errors import DeviceError, GraphError
+from tests.bench.workers import FakeWorker, opened
 
-SCHEDULE = Schedule(rounds=3, calls=2, pause_s=0.0, warmup=1)
-
-
-def test_the_two_stages_time_the_same_batch() -> None:
-    """What the network is given alone is what it is given on the whole way."""
-    seen: list[np.ndarray] = []
-
-    def respond(images: np.ndarray) -> dict[str, np.ndarray]:
-        seen.append(images.copy())
-        return brightness_maps(images)
-
-    estimator = Estimator(FakeRunner(heatmap_spec(), respond))
-    network_cell("n", estimator, sample_scene(), 5).call()
-    poses = poses_cell("p", estimator, sample_scene(), 5).call()
-    assert len(poses) == 5
-    np.testing.assert_array_equal(seen[0], seen[1])
+SCHEDULE = Schedule(rounds=6, calls=2, pause_s=0.0)
 
 
-def test_records_hold_every_sample(tmp_path: Path) -> None:
-    path = write_tiny_onnx(tmp_path / "t.onnx", heatmap_spec())
-    estimators = {name: Estimator(OnnxRunner(path, threads=1)) for name in ("one", "two")}
-    records = latency_records(estimators, sample_scene(), (1, 3), "edgepose bench", SCHEDULE)
-    assert [r.artefact["name"] for r in records if r.artefact] == ["one", "two"]
-    for record in records:
-        assert [(r["stage"], r["batch"]) for r in record.results] == [
-            ("network", 1),
-            ("poses", 1),
-            ("network", 3),
-            ("poses", 3),
-        ]
-        for row in record.results:
-            samples = np.array(row["samples_ms"])
-            assert samples.shape == (3, 2)
-            assert row["milliseconds"]["p50"] == pytest.approx(np.median(samples), abs=2e-3)
-            per_second = 1000 * row["batch"] / np.median(samples)
-            assert row["persons_per_second"] == pytest.approx(per_second, rel=0.05)
-        assert record.protocol["timed_together"] == ["one", "two"]
-        assert record.runner == estimators["one"].runner.describe()
+def steady(scale: float) -> FakeWorker:
+    return FakeWorker(lambda stage, batch: scale * batch * (2 if stage == "frame" else 1))
 
 
-def test_a_batch_the_artefact_does_not_take_is_refused() -> None:
-    scene = sample_scene()
-    small = Estimator(FakeRunner(heatmap_spec(), brightness_maps, max_batch=4))
-    with pytest.raises(InputError, match="at most 4"):
-        latency_records({"f": small}, scene, (8,), "", SCHEDULE)
-    fixed = Estimator(FakeRunner(heatmap_spec(), brightness_maps, buckets=(1, 4)))
-    with pytest.raises(InputError, match="batches of 1, 4"):
-        latency_records({"f": fixed}, scene, (2,), "", SCHEDULE)
+def test_sections_hold_every_stage_batch_and_sample(repo_root: Path) -> None:
+    workers = {"one": steady(10), "two": steady(5)}
+    steps: list[tuple[int, int]] = []
+    run = measure_latency(workers, (1, 3), SCHEDULE, lambda *step: steps.append(step))
+    assert not run.failures
+    assert not run.interrupted
+    one, two = run.sections["one"], run.sections["two"]
+    assert [(c["stage"], c["batch"]) for c in one["cells"]] == [
+        ("network", 1),
+        ("frame", 1),
+        ("network", 3),
+        ("frame", 3),
+    ]
+    for cell in two["cells"]:
+        expected = 5 * cell["batch"] * (2 if cell["stage"] == "frame" else 1)
+        assert cell["samples_ms"] == [[expected] * 2] * 6
+        assert cell["milliseconds"]["p50"] == cell["milliseconds"]["max"] == expected
+        assert cell["persons_per_second"] == pytest.approx(1000 * cell["batch"] / expected)
+        assert (cell["warmup_calls"], cell["stable"]) == (6, True)
+    assert one["against"] is None
+    assert two["against"]["reference"] == "one"
+    assert {(r["stage"], r["batch"]) for r in two["against"]["ratios"]} == {
+        (s, b) for s in ("network", "frame") for b in (1, 3)
+    }
+    assert all(
+        r["ratio"] == 0.5 and r["interval_95"] == [0.5, 0.5] for r in two["against"]["ratios"]
+    )
+    assert (two["import_ms"], two["load_ms"], two["first_ms"]) == (300, 40, 45)
+    protocol = two["protocol"]
+    assert protocol["together"] == ["one", "two"]
+    assert protocol["scene"] == "a photo"
+    assert set(protocol["stages"]) == {"network", "frame"}
+    assert (protocol["rounds"], protocol["first_batch"]) == (6, 1)
+    assert steps[-1] == (8 + 6 * 8, 8 + 6 * 8)
+    assert [done for done, _ in steps] == list(range(1, 57))
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((repo_root / "edgepose" / "bench" / "record.schema.json").read_text())
+    for section in run.sections.values():
+        jsonschema.validate(section, {"$defs": schema["$defs"], "$ref": "#/$defs/latency"})
+
+
+def test_artefacts_take_turns() -> None:
+    order: list[str] = []
+    workers = {
+        name: FakeWorker(lambda stage, batch, name=name: order.append(name) or 1.0)
+        for name in "abc"
+    }
+    measure_latency(workers, (1,), Schedule(rounds=8, calls=1, pause_s=0))
+    visits = order[6:]  # after the warm-up
+    rounds = [visits[start : start + 6] for start in range(0, 48, 6)]
+    assert all(sorted(visit) == list("aabbcc") for visit in rounds)
+    assert len({tuple(visit) for visit in rounds}) > 2
+
+
+def test_a_batch_that_an_artefact_cannot_take_is_left_out_for_it() -> None:
+    fixed = FakeWorker(lambda stage, batch: 1.0, opened(buckets=(1, 4)))
+    small = FakeWorker(lambda stage, batch: 1.0, opened(max_batch=2))
+    run = measure_latency({"any": steady(1), "fixed": fixed, "small": small}, (1, 8), SCHEDULE)
+    assert not run.failures
+    assert {cell["batch"] for cell in run.sections["any"]["cells"]} == {1, 8}
+    assert {cell["batch"] for cell in run.sections["fixed"]["cells"]} == {1}
+    (left,) = run.sections["fixed"]["protocol"]["left_out"]
+    assert left == {"batch": 8, "why": "it takes batches of 1, 4 and no others"}
+    (left,) = run.sections["small"]["protocol"]["left_out"]
+    assert left["why"] == "it takes at most 2 people"
+    assert {row["batch"] for row in run.sections["small"]["against"]["ratios"]} == {1}
+    assert measure_latency({"small": small}, (8,), SCHEDULE).sections["small"] == {
+        "unavailable": "it takes at most 2 people"
+    }
+
+
+def test_the_devices_own_clock_is_a_stage_where_there_is_one() -> None:
+    engine = FakeWorker(lambda stage, batch: 1.0, opened(stages=("network", "device", "frame")))
+    run = measure_latency({"onnx": steady(1), "engine": engine}, (1,), SCHEDULE)
+    assert [c["stage"] for c in run.sections["engine"]["cells"]] == ["network", "device", "frame"]
+    compared = [row["stage"] for row in run.sections["engine"]["against"]["ratios"]]
+    assert compared == ["network", "frame"]
+
+
+def test_who_cannot_be_opened_leaves_the_others_alone() -> None:
+    class Broken(FakeWorker):
+        def open(self) -> Opened:
+            raise GraphError("a.onnx is corrupt", "it ends too early")
+
+    broken = Broken(lambda stage, batch: 1.0)
+    run = measure_latency({"broken": broken, "good": steady(1)}, (1,), SCHEDULE)
+    assert isinstance(run.failures["broken"], GraphError)
+    assert run.sections["broken"] == {"unavailable": "a.onnx is corrupt: it ends too early"}
+    assert len(run.sections["good"]["cells"]) == 2
+    assert run.sections["good"]["against"] == {"reference": "broken", "ratios": []}
+
+
+@pytest.mark.parametrize("calls_before", [0, 5])
+def test_what_fails_at_one_batch_size_is_measured_at_the_other(calls_before: int) -> None:
+    """In the warm-up, or in the middle of the rounds."""
+    left = iter(range(calls_before))
+
+    def milliseconds(stage: str, batch: int) -> float:
+        if batch == 8 and next(left, None) is None:
+            raise DeviceError("out of GPU memory")
+        return 1.0
+
+    run = measure_latency({"a": FakeWorker(milliseconds), "b": steady(1)}, (1, 8), SCHEDULE)
+    assert run.failures["a"].what == "out of GPU memory"
+    assert {cell["batch"] for cell in run.sections["a"]["cells"]} == {1}
+    assert {cell["batch"] for cell in run.sections["b"]["cells"]} == {1, 8}
+    assert {row["batch"] for row in run.sections["b"]["against"]["ratios"]} == {1}
+
+
+@pytest.mark.parametrize(("visits", "rounds"), [(0, 0), (5, 1), (11, 2)])
+def test_ctrl_c_keeps_what_was_measured(visits: int, rounds: int) -> None:
+    left = iter(range(4 + visits))  # four warm-ups
+
+    def milliseconds(stage: str, batch: int) -> float:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return 2.0
+
+    workers = {name: FakeWorker(milliseconds) for name in ("a", "b")}
+    run = measure_latency(workers, (1,), SCHEDULE)
+    assert run.interrupted
+    assert not run.failures
+    section = run.sections["b"]
+    if rounds == 0:
+        assert section == {"unavailable": "interrupted before the first round was complete"}
+        return
+    assert section["protocol"]["interrupted"]
+    assert section["protocol"]["rounds"] == rounds
+    assert all(len(cell["samples_ms"]) == rounds for cell in section["cells"])
+    assert len(section["against"]["ratios"]) == (2 if rounds > 1 else 0)
+
+
+def test_ctrl_c_while_opening_is_no_error_either() -> None:
+    class Slow(FakeWorker):
+        def open(self) -> Opened:
+            raise KeyboardInterrupt
+
+    run = measure_latency({"a": Slow(lambda stage, batch: 1.0)}, (1,), SCHEDULE)
+    assert run.interrupted
+    assert "interrupted" in run.sections["a"]["unavailable"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgepose.bench import memory
-from edgepose.bench.memory import PeakMemory
+from edgepose.bench.memory import PeakMemory, available_bytes, find_gauge, pss_bytes, settle
 from edgepose.errors import DeviceError
 
 MIB = 2**20
@@ -60,3 +60,56 @@ def test_a_system_without_these_figures_is_named(
     (tmp_path / "status").write_text("Name: python\n")
     with pytest.raises(DeviceError, match="no VmRSS"), PeakMemory():
         pass
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_a_gauge_reads_a_peak_of_its_own_each_time() -> None:
+    gauge = find_gauge()
+    assert "VmHWM" in gauge.how
+    assert "was reset" in gauge.how
+    gauge.reset()
+    before = gauge.resident()
+    block = np.ones(64 * MIB, np.uint8)
+    del block
+    assert 60 * MIB < gauge.peak() - before < 80 * MIB
+    settle()
+    gauge.reset()
+    assert gauge.peak() - before < 16 * MIB
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_where_the_peak_cannot_be_reset_the_gauge_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "_RESET", tmp_path / "missing" / "clear_refs")
+    gauge = find_gauge()
+    assert "VmHWM" in gauge.how
+    assert "cannot be reset" in gauge.how
+    gauge.reset()
+    assert gauge.peak() >= gauge.resident() > 10 * MIB
+
+
+@pytest.mark.skipif(platform.system() == "Windows", reason="it has no getrusage")
+def test_without_proc_the_peak_is_getrusages(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "missing")
+    gauge = find_gauge()
+    assert "ru_maxrss" in gauge.how
+    assert gauge.resident() == gauge.peak() > 10 * MIB
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="reads /proc")
+def test_shared_pages_and_the_systems_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pss, available = pss_bytes(), available_bytes()
+    assert pss is not None
+    assert available is not None
+    assert MIB < pss < 1.1 * find_gauge().peak()
+    assert available > MIB
+    monkeypatch.setattr(memory, "_ROLLUP", tmp_path / "missing")
+    monkeypatch.setattr(memory, "_SYSTEM", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal: 1 kB\n")
+    assert pss_bytes() is None
+    assert available_bytes() is None

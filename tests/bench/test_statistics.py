@@ -11,11 +11,21 @@ def test_golden_summary() -> None:
     assert figures == {
         "p50": 3.5,
         "p90": 55.0,  # halfway between the fifth and the sixth of six
+        "p95": 80.0,
         "p99": 100.0,
-        "mean": 20.0,
-        "min": 1.0,
         "max": 105.0,
+        "min": 1.0,
+        "mean": 20.0,
+        "std": 38.035,  # the square root of 8680 / 6
+        "jitter": 25.75,  # (1 + 1 + 1 + 100) / 4: 3 -> 4 lies between two rounds
     }
+
+
+def test_jitter_is_of_successive_calls() -> None:
+    assert summary([1.0, 3.0, 1.0, 3.0])["jitter"] == 2
+    assert summary([1.0, 1.0, 3.0, 3.0])["jitter"] == pytest.approx(2 / 3, abs=1e-3)
+    assert summary([[1.0], [3.0], [1.0]])["jitter"] == 2  # one call a round: between rounds then
+    assert summary([5.0])["jitter"] == 0
 
 
 def test_a_ratio_is_taken_within_rounds() -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgepose.engine.ending import ending
+from edgepose.ending import ending
 from edgepose.errors import GraphError
 from edgepose.export.lint.verdict import Complaint, Verdict
 from edgepose.trt import api

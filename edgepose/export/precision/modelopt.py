@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper
 
-from edgepose.engine.ending import ending
+from edgepose.ending import ending
 from edgepose.errors import GraphError, InputError, MissingDependency
 from edgepose.export.precision.int8 import Int8, named
 from edgepose.export.precision.kept import Kept

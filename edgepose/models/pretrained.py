@@ -1,4 +1,4 @@
-"""A model with the weights it is exported with: the zoo's, a file's, its authors' or none."""
+"""A model with its weights: the zoo's, a file's, its authors' or none."""
 
 from __future__ import annotations
 

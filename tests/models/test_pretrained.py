@@ -1,4 +1,4 @@
-"""Whose weights are exported, and what the spec says of them."""
+"""Whose weights a model gets, and what the spec says of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from edgepose.errors import InputError, WeightsError
-from edgepose.export.pretrained import trained
 from edgepose.models import REGISTRY, build, save_weights, spec_for
+from edgepose.models.pretrained import trained
 from tests.models.checkpoints import published
 
 
