@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,21 +86,37 @@ class Estimator(Closing):
         Returns:
             (N, K, 2) keypoints in crop pixels and (N, K) scores.
         """
-        parts = [decode(self._outputs(part, flip), self.spec) for part in self._batches(crops)]
+        return self.infer_protocols(crops, (flip,))[0]
+
+    def infer_protocols(self, crops: UInt8, flips: Sequence[bool]) -> list[tuple[Float32, Float32]]:
+        """What :meth:`infer_crops` gives without and with the mirrored crop, the net run once.
+
+        Args:
+            crops: As :meth:`infer_crops` takes them.
+            flips: The protocols wanted.
+
+        Returns:
+            One pair as :meth:`infer_crops` gives it for each of ``flips``.
+        """
+        parts = [self._decoded(part, flips) for part in self._batches(crops)]
         if len(parts) == 1:
             return parts[0]
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        return [
+            (np.concatenate([p[0] for p in column]), np.concatenate([p[1] for p in column]))
+            for column in zip(*parts, strict=True)
+        ]
 
     def _batches(self, crops: UInt8) -> Iterator[UInt8]:
         for start in range(0, len(crops), self.runner.max_batch):
             yield crops[start : start + self.runner.max_batch]
 
-    def _outputs(self, crops: UInt8, flip: bool) -> dict[str, npt.NDArray[Any]]:
-        outputs = self._run(crops)
-        if not flip:
-            return outputs
-        mirrored = flip_outputs(self._run(crops[:, :, ::-1]), self.spec)
-        return {name: (value + mirrored[name]) / 2 for name, value in outputs.items()}
+    def _decoded(self, crops: UInt8, flips: Sequence[bool]) -> list[tuple[Float32, Float32]]:
+        plain = self._run(crops)
+        found = {False: plain}
+        if True in flips:
+            mirrored = flip_outputs(self._run(crops[:, :, ::-1]), self.spec)
+            found[True] = {name: (value + mirrored[name]) / 2 for name, value in plain.items()}
+        return [decode(found[flip], self.spec) for flip in flips]
 
     def _run(self, crops: UInt8) -> dict[str, npt.NDArray[Any]]:
         """One call of the runner, padded to the next bucket where the artefact has buckets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,6 +176,8 @@ def check_boxes(boxes: Any, image_shape: tuple[int, ...] | None = None) -> Float
         raise BoxError(
             "boxes must have shape (N, 4): x0, y0, x1, y1 in pixels", f"got {array.shape}"
         )
+    if image_shape is not None and _all_usable(array, image_shape):
+        return array
     _first_bad(array, np.logical_not(np.isfinite(array).all(1)), "is not finite")
     _first_bad(
         array,
@@ -191,6 +194,20 @@ def check_boxes(boxes: Any, image_shape: tuple[int, ...] | None = None) -> Float
         )
         _first_bad(array, outside, f"lies outside the {width}x{height} image")
     return array
+
+
+def _all_usable(boxes: Float32, image_shape: tuple[int, ...]) -> bool:
+    """The rule of :func:`check_boxes` in one pass, for a few boxes in a fraction of its time."""
+    height, width = image_shape[:2]
+    return all(
+        -math.inf < x0 < x1 < math.inf
+        and -math.inf < y0 < y1 < math.inf
+        and x1 > 0
+        and y1 > 0
+        and x0 < width
+        and y0 < height
+        for x0, y0, x1, y1 in boxes.tolist()
+    )
 
 
 def _first_bad(boxes: Float32, bad: npt.ArrayLike, why: str) -> None:

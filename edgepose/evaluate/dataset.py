@@ -46,6 +46,8 @@ class CocoKeypoints:
         keypoints: The keypoint set that the columns of ``truth.keypoints`` follow.
         sha256: Digest of the annotation file.
         limited: How many photos :meth:`first` left, or None where it left all.
+        empty: The other photos, in which nobody is annotated; a detector may find somebody there.
+            Nothing needs their files until somebody does.
     """
 
     name: str
@@ -54,6 +56,7 @@ class CocoKeypoints:
     keypoints: KeypointSet
     sha256: str
     limited: int | None = None
+    empty: tuple[CocoImage, ...] = ()
 
     @property
     def persons(self) -> int:
@@ -97,19 +100,27 @@ class CocoKeypoints:
                 f"{file} is inconsistent",
                 f"annotations name image {min(unknown)}, which is not in its list of images",
             )
-        images = _images(file, entries, used)
+        every = _images(file, entries)
+        images = tuple(image for image in every if image.id in used)
         _check_present(images, file)
-        digest = hashlib.sha256(raw).hexdigest()
-        return cls(_split_name(file), images, truth, keypoints, digest)
+        return cls(
+            _split_name(file),
+            images,
+            truth,
+            keypoints,
+            hashlib.sha256(raw).hexdigest(),
+            empty=tuple(image for image in every if image.id not in used),
+        )
 
     def where(self, keep: Callable[[CocoImage], bool]) -> CocoKeypoints:
         """The part of the set whose photos ``keep`` accepts."""
         images = tuple(image for image in self.images if keep(image))
         chosen = np.isin(self.truth.image_ids, [image.id for image in images])
-        return replace(self, images=images, truth=self.truth.take(chosen))
+        empty = tuple(image for image in self.empty if keep(image))
+        return replace(self, images=images, truth=self.truth.take(chosen), empty=empty)
 
     def first(self, count: int) -> CocoKeypoints:
-        """The first ``count`` photos, for a quick look."""
+        """The first ``count`` photos that hold an annotated person, for a quick look."""
         if count >= len(self.images):
             return self
         ids = {image.id for image in self.images[:count]}
@@ -154,7 +165,7 @@ def _image_folder(file: Path, entries: list[dict[str, Any]]) -> Path:
     )
 
 
-def _images(file: Path, entries: list[dict[str, Any]], used: set[int]) -> tuple[CocoImage, ...]:
+def _images(file: Path, entries: list[dict[str, Any]]) -> tuple[CocoImage, ...]:
     root = _image_folder(file, entries)
     try:
         return tuple(
@@ -165,7 +176,6 @@ def _images(file: Path, entries: list[dict[str, Any]], used: set[int]) -> tuple[
                 size=(int(entry["width"]), int(entry["height"])),
             )
             for entry in entries
-            if int(entry["id"]) in used
         )
     except KeyError as error:
         raise DatasetError(f"an image of {file} lacks the field {error}") from error

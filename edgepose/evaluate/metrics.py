@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgepose.errors import require
 
-__all__ = ["CocoMetrics", "GroundTruth", "Predictions", "coco_metrics"]
+__all__ = ["CocoMetrics", "GroundTruth", "Predictions", "coco_metrics", "official_evaluator"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -140,6 +140,46 @@ def coco_metrics(
         MissingDependency: pycocotools is not installed.
         ValueError: The numbers of joints differ, or a prediction has no finite position.
     """
+    _check(truth, predictions, sigmas)
+    if not len(predictions.image_ids):
+        return _nobody_found(truth)
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluator = official_evaluator(truth, predictions, sigmas)
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    # pycocotools writes -1 where there is nothing to measure.
+    figures = [float(v) * 100 if v > -1 else math.nan for v in evaluator.stats]
+    return CocoMetrics(*figures)
+
+
+def official_evaluator(
+    truth: GroundTruth, predictions: Predictions, sigmas: Sequence[float]
+) -> Any:
+    """A ``pycocotools.cocoeval.COCOeval`` of keypoints, not yet run; it talks on stdout.
+
+    Args:
+        truth: As :func:`coco_metrics` takes it.
+        predictions: Likewise; at least one pose, which is what the evaluator can load.
+        sigmas: Likewise.
+
+    Raises:
+        MissingDependency: As :func:`coco_metrics`.
+        ValueError: Likewise.
+    """
+    _check(truth, predictions, sigmas)
+    coco = require("pycocotools.coco", "eval")
+    cocoeval = require("pycocotools.cocoeval", "eval")
+    annotated = coco.COCO()
+    annotated.dataset = _annotation_file(truth, predictions)
+    annotated.createIndex()
+    found = annotated.loadRes(_result_file(predictions))
+    evaluator = cocoeval.COCOeval(annotated, found, "keypoints")
+    evaluator.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
+    return evaluator
+
+
+def _check(truth: GroundTruth, predictions: Predictions, sigmas: Sequence[float]) -> None:
     joints = truth.keypoints.shape[1]
     if predictions.keypoints.shape[1] != joints or len(sigmas) != joints:
         raise ValueError(
@@ -148,23 +188,6 @@ def coco_metrics(
         )
     if not np.isfinite(predictions.keypoints).all() or not np.isfinite(predictions.scores).all():
         raise ValueError("a predicted keypoint or score is not finite")
-    if not len(predictions.image_ids):
-        return _nobody_found(truth)
-    coco = require("pycocotools.coco", "eval")
-    cocoeval = require("pycocotools.cocoeval", "eval")
-    with contextlib.redirect_stdout(io.StringIO()):
-        annotated = coco.COCO()
-        annotated.dataset = _annotation_file(truth, predictions)
-        annotated.createIndex()
-        found = annotated.loadRes(_result_file(predictions))
-        evaluator = cocoeval.COCOeval(annotated, found, "keypoints")
-        evaluator.params.kpt_oks_sigmas = np.asarray(sigmas, np.float64)
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-    # pycocotools writes -1 where there is nothing to measure.
-    figures = [float(v) * 100 if v > -1 else math.nan for v in evaluator.stats]
-    return CocoMetrics(*figures)
 
 
 def _nobody_found(truth: GroundTruth) -> CocoMetrics:

@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from edgepose.spec import OutputKind
 
-__all__ = ["joint_similarities", "oks", "pose_scores", "ranking_threshold"]
+__all__ = ["AREA_OF_BOX", "joint_similarities", "oks", "pose_scores", "ranking_threshold"]
+
+# COCO's areas are of the person's outline, which fills about half of its box.
+AREA_OF_BOX = 0.53
 
 Float64 = npt.NDArray[np.float64]
 

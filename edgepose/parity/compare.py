@@ -36,6 +36,7 @@ from edgepose.decode import decode
 from edgepose.errors import GraphError, ParityError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import joint_similarities
+from edgepose.evaluate.oks import AREA_OF_BOX
 from edgepose.parity.photos import Photo
 from edgepose.poses import Poses
 from edgepose.runtime.base import Runner
@@ -55,8 +56,6 @@ __all__ = [
 Array = npt.NDArray[Any]
 Outputs = dict[str, Array]
 
-# COCO's areas are of the person's outline, which fills about half of its box.
-_AREA_OF_BOX = 0.53
 # Of two equal peaks one draw leaves the first where it is with probability 1/2: 16 miss 2 in 10^5.
 _NOISE_DRAWS = 16
 _MOVED_PX = 1.0
@@ -399,7 +398,7 @@ def _poses(runner: Runner, photos: Sequence[Photo]) -> _Side:
         keypoints=np.concatenate([p.keypoints for p in poses]).astype(np.float64),
         scores=np.concatenate([p.scores for p in poses]),
         scale=box_affines(boxes, runner.spec.input_size, runner.spec.padding)[:, 0, 0],
-        areas=sizes.prod(1) * _AREA_OF_BOX,
+        areas=sizes.prod(1) * AREA_OF_BOX,
         outputs={n: np.concatenate([r[n] for r in recorder.recorded]) for n in names},
     )
 

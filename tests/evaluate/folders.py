@@ -129,3 +129,30 @@ def oracle(
         respond,
         buckets=buckets,
     )
+
+
+def mpii_person(
+    image: str, centre: tuple[float, float], scale: float, **changes: Any
+) -> dict[str, Any]:
+    """One row of MPII's JSON form; joints lie on a circle, one of them not annotated."""
+    angles = np.arange(16) / 16 * 2 * np.pi
+    joints = np.stack([np.cos(angles), np.sin(angles)], 1) * 60 * scale + centre
+    return {
+        "image": image,
+        "center": list(centre),
+        "scale": scale,
+        "joints": joints.tolist(),
+        "joints_vis": [0] + [1] * 15,
+        "headbox": [10, 10, 40, 50],  # 50 px from corner to corner
+    } | changes
+
+
+def write_mpii(root: Path, people: list[dict[str, Any]], name: str = "annot/valid.json") -> Path:
+    """Write annotations, and grey pictures of 300x200."""
+    (root / "images").mkdir(parents=True)
+    for row in people:
+        grey = np.full((200, 300, 3), 80, np.uint8)
+        cv2.imwrite(str(root / "images" / str(row["image"])), grey)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(json.dumps(people))
+    return root

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from edgepose.errors import MissingDependency
 from edgepose.evaluate import CocoKeypoints, GroundTruth, Predictions, coco_metrics
@@ -214,3 +219,33 @@ def test_a_jittered_copy_scores_what_hand_calculation_says(holdout: GroundTruth)
     assert 20 < ap < 90
     assert metrics.ap == pytest.approx(ap, abs=1e-9)
     assert metrics.ar == pytest.approx(ar, abs=1e-9)
+
+
+def test_the_figures_are_those_of_bare_pycocotools_to_the_last_digit(
+    holdout: GroundTruth, shared: Path
+) -> None:
+    """The official files through the official calls, on the same poses."""
+    rng = np.random.default_rng(6)
+    spread = 0.1 * np.sqrt(holdout.areas)[:, None, None]
+    points = holdout.keypoints[..., :2] + rng.normal(0, 1, (len(holdout), 17, 2)) * spread
+    points = points.astype(np.float32)
+    scores = rng.uniform(0, 1, len(holdout)).round(2)  # with ties
+    metrics = coco_metrics(holdout, Predictions(holdout.image_ids, points, scores), SIGMAS)
+    results = [
+        {
+            "image_id": int(image),
+            "category_id": 1,
+            "keypoints": np.concatenate([pose, np.ones((17, 1))], 1).ravel().tolist(),
+            "score": float(score),
+        }
+        for image, pose, score in zip(holdout.image_ids, points, scores, strict=True)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        file = shared / "data" / "coco" / "annotations" / "person_keypoints_val2017.json"
+        truth = COCO(str(file))
+        evaluator = COCOeval(truth, truth.loadRes(results), "keypoints")
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
+    assert list(asdict(metrics).values()) == [float(v) * 100 for v in evaluator.stats]
+    assert 5 < metrics.ap < 90
