@@ -16,7 +16,7 @@ from edgepose.files import write_text
 from edgepose.redact import redact
 from edgepose.zoo import sha256_of
 
-__all__ = ["SCHEMA", "BenchRecord", "describe_artefact", "read_record"]
+__all__ = ["SCHEMA", "BenchRecord", "describe_artefact", "read_record", "readable_json"]
 
 SCHEMA = 1
 
@@ -73,7 +73,7 @@ class BenchRecord:
             OutputError: The folder cannot be made or written.
         """
         path = Path(folder) / self.file_name
-        write_text(path, _readable(self.to_dict()))
+        write_text(path, readable_json(self.to_dict()))
         return path
 
 
@@ -100,7 +100,7 @@ def read_record(path: str | Path) -> BenchRecord:
         raise InputError(f"cannot read the record {path}", str(error)) from error
 
 
-def _readable(data: dict[str, Any]) -> str:
+def readable_json(data: dict[str, Any]) -> str:
     """Indented JSON with each list of plain numbers on one line."""
     text = json.dumps(data, indent=1)
     # A raw newline cannot stand inside a JSON string, so that no string is touched.

@@ -1,150 +1,306 @@
-"""``edgepose bench``: how accurate and how fast an artefact is, with a record to prove it."""
+"""``edgepose bench``: which artefact meets a frame budget here, and what accuracy it costs."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from edgepose.bench import BenchRecord
-    from edgepose.estimator import Estimator
+    from edgepose.bench.choose import Choice
+    from edgepose.bench.compare import Comparison
+    from edgepose.bench.plan import Plan
+    from edgepose.bench.record import ArtefactRecord
 
 __all__ = ["bench"]
 
-_BATCHES = (1, 8)
+_REGRESSED = 3
+_FAILED = 1
+_INTERRUPTED = 130
+_DEFAULT_OUT = Path("bench-out")
+_WHAT = "What to measure"
+_ACCURACY = "Accuracy"
+_DECIDE = "Deciding"
 
 
 def bench(
     artefact: Annotated[
-        list[str],
-        typer.Argument(help="Zoo name, .onnx or .engine file; several are measured side by side."),
-    ],
-    coco: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="An .onnx or .engine file, or a model's name (PyTorch, with the zoo's weights); "
+            "NAME.onnx also means the zoo's ready file. The first is the reference for the others. "
+            "A record (.json) is read, not measured."
+        ),
+    ] = None,
+    suite: Annotated[
         Path | None,
-        typer.Option(help="COCO-layout folder: measure accuracy on it instead of latency."),
+        typer.Option(help="TOML file that says what to measure.", rich_help_panel=_WHAT),
     ] = None,
-    flip: Annotated[
-        bool | None, typer.Option("--flip/--no-flip", help="Flip test on or off, with --coco.")
+    batch: Annotated[
+        str | None,
+        typer.Option(help="People in one call.", show_default="1,8", rich_help_panel=_WHAT),
     ] = None,
-    both: Annotated[
-        bool, typer.Option("--both", help="Flip test off and on (the default), with --coco.")
-    ] = False,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first N photos, with --coco.")
+    only: Annotated[
+        str | None,
+        typer.Option(
+            help="Some of latency,memory,cost,power,accuracy.",
+            show_default="all",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder whose first picture to time on, taken as one person."),
-    ] = None,
-    batch: Annotated[
-        str | None, typer.Option(help="People in one call, such as 1,8 (the default when timing).")
+        typer.Option(
+            help="Folder whose first picture to time on, taken as one person.",
+            rich_help_panel=_WHAT,
+        ),
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="As of run: cpu by default, cuda for an .engine."),
+        typer.Option(help="As of run: cpu by default, cuda for an .engine.", rich_help_panel=_WHAT),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the runtime; all cores if not given.")
+        int | None,
+        typer.Option(
+            min=1, help="Threads inside one operator; all cores by default.", rich_help_panel=_WHAT
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for one record (JSON) each.")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(help="Spec (TOML) of a foreign .onnx file.", rich_help_panel=_WHAT),
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option(
+            "--random-weights",
+            help="Measure untrained models; accuracy then means nothing.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting of a suite, as seconds=60, limit=50, calib=DIR; may be repeated.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(help="COCO-layout folder to measure AP on.", rich_help_panel=_ACCURACY),
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            help="Boxes of a detector (COCO results) in place of the annotated ones.",
+            rich_help_panel=_ACCURACY,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Flip test on or off alone; both by default.",
+            rich_help_panel=_ACCURACY,
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="What a frame may take (33ms, 30fps): name the most accurate that keeps to it.",
+            rich_help_panel=_DECIDE,
+        ),
+    ] = None,
+    min_ap: Annotated[
+        float | None,
+        typer.Option(help="Least AP (0..100), with --budget.", rich_help_panel=_DECIDE),
+    ] = None,
+    persons: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="People in a frame, with --budget.",
+            show_default="1",
+            rich_help_panel=_DECIDE,
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="OLD NEW",
+            help="Measure nothing: hold two records, or folders of them, against one another.",
+            rich_help_panel=_DECIDE,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Percent by which --compare lets times and sizes grow (AP: half a point).",
+            rich_help_panel=_DECIDE,
+        ),
+    ] = 5.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a record (JSON) each and the report."),
+    ] = None,
+    html: Annotated[
+        bool, typer.Option("--html", help="Write report.html too, into --out (or ./bench-out).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the records as JSON.")] = False,
 ) -> None:
-    """Measure ARTEFACT: latency on packaged photos, or accuracy on a COCO folder.
+    """Measure ARTEFACTs together: latency, memory, GMACs, power, and accuracy with --coco.
 
-    Latency is timed in shuffled rounds, all artefacts and batch sizes together. Accuracy is the
-    official OKS metrics with ground-truth boxes; weights that were trained on validation photos
-    are measured on the edgepose hold-out alone.
+    All are timed in shuffled rounds, each in a process of its own, so that drift hits all alike;
+    they are compared by paired ratios with 95 % intervals. Exit code 1 if an artefact failed (the
+    others are measured all the same), 3 if nothing keeps to --budget or --compare finds a
+    regression. Ctrl-C keeps what was measured.
     """
-    batches = None if batch is None else _numbers(batch)
-    _check_usage(coco, flip, both, limit, images, batches)
-    import edgepose
+    named = artefact or []
+    if compare is not None:
+        if named or suite is not None:
+            raise typer.BadParameter("--compare measures nothing: no ARTEFACT and no --suite")
+        _compare(*compare, tolerance, as_json)
+        return
+    if budget is None and (min_ap is not None or persons is not None):
+        raise typer.BadParameter("--min-ap and --persons go with --budget")
+    from edgepose.bench.choose import parse_budget
 
-    command = _command(artefact, coco, flip, limit, images, batches, device, threads)
-    estimators = {
-        name: edgepose.load(name, device=device, threads=threads)
-        for name in dict.fromkeys(artefact)
+    budget_ms = None if budget is None else parse_budget(budget)
+    options: dict[str, object | None] = {
+        "batches": None if batch is None else _numbers(batch),
+        "sections": None if only is None else [word.strip() for word in only.split(",")],
+        "images": _text(images),
+        "device": device,
+        "threads": threads,
+        "coco": _text(coco),
+        "detections": _text(detections),
+        "flip": {None: None, True: "on", False: "off"}[flip],
     }
-    if coco is not None:
-        flips = (False, True) if flip is None else (flip,)
-        records = _accuracy(
-            estimators, coco, flips, limit, batches[0] if batches else None, command
+    if coco is None and suite is None and (flip is not None or detections is not None):
+        raise typer.BadParameter("--flip, --no-flip and --detections go with --coco DIR")
+    place = out or (_DEFAULT_OUT if html else None)
+    kept = [word for word in named if word.endswith(".json")]
+    asked = [word for word in named if not word.endswith(".json")]
+    records = _read(kept)
+    interrupted = False
+    if asked or suite is not None or not kept:
+        plan = _plan(asked, suite, options, settings or [], spec, random_weights)
+        measured, interrupted = _measure(plan, place, _command(asked, suite, options, settings))
+        records = [*records, *measured]
+    if place is not None and records:
+        from edgepose.cli._bench_view import write_reports
+
+        write_reports(records, place, html)
+    choice = None
+    if budget_ms is not None:
+        from edgepose.bench.choose import choose
+
+        choice = choose(records, budget_ms, min_ap, persons or 1)
+    _tell(records, choice, as_json)
+    _end(records, choice, interrupted)
+
+
+def _plan(
+    named: Sequence[str],
+    suite: Path | None,
+    options: dict[str, object | None],
+    settings: Sequence[str],
+    spec: Path | None,
+    random_weights: bool,
+) -> Plan:
+    from edgepose.bench.plan import Artefact, plan_for
+
+    names = list(dict.fromkeys(named))
+    short = Counter(Path(name).name for name in names)
+    artefacts = [
+        Artefact(
+            use=name,
+            label=Path(name).name if short[Path(name).name] == 1 else name,
+            spec=_text(spec) if name.endswith(".onnx") else None,
+            random_weights=random_weights and not name.endswith((".onnx", ".engine")),
         )
-    else:
-        records = _latency(estimators, images, tuple(batches or _BATCHES), command)
-    for estimator in estimators.values():
-        estimator.close()
-    if out is not None:
-        for record in records:
-            sys.stderr.write(f"wrote {record.write(out)}\n")
+        for name in names
+    ]
+    return plan_for(artefacts, suite, options, settings)
+
+
+def _measure(plan: Plan, place: Path | None, command: str) -> tuple[list[ArtefactRecord], bool]:
+    """Records that are written already, and whether Ctrl-C ended it."""
+    from edgepose.bench.folder import OutFolder
+    from edgepose.bench.session import measure_plan
+    from edgepose.cli._bench_view import bench_talk
+
+    with OutFolder(place) as folder:
+        with bench_talk() as talk:
+            outcome = measure_plan(plan, folder, command, talk)
+        if folder.kept:
+            for record in outcome.records:
+                sys.stderr.write(f"wrote {record.write(folder.path)}\n")
+    if outcome.fault is not None:
+        raise outcome.fault
+    return outcome.records, outcome.interrupted
+
+
+def _read(names: Sequence[str]) -> list[ArtefactRecord]:
+    from edgepose.bench.record import read_artefact_record
+
+    return [read_artefact_record(name) for name in names]
+
+
+def _compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
+    from edgepose.bench.compare import compare_records
+    from edgepose.bench.record import read_artefact_records
+
+    comparison: Comparison = compare_records(
+        read_artefact_records(old), read_artefact_records(new), tolerance / 100
+    )
     if as_json:
-        sys.stdout.write(json.dumps([record.to_dict() for record in records]) + "\n")
+        _print_json(comparison.to_dict())
     else:
-        _show(records)
+        from edgepose.bench.report import comparison_tables
+        from edgepose.cli._bench_view import print_all
+
+        print_all(comparison_tables(comparison))
+    if comparison.regressed:
+        raise typer.Exit(_REGRESSED)
 
 
-def _accuracy(
-    estimators: dict[str, Estimator],
-    folder: Path,
-    flips: tuple[bool, ...],
-    limit: int | None,
-    batch: int | None,
-    command: str,
-) -> list[BenchRecord]:
-    from edgepose.bench import accuracy_record
-    from edgepose.evaluate import CocoKeypoints
+def _tell(records: list[ArtefactRecord], choice: Choice | None, as_json: bool) -> None:
+    if as_json:
+        data: dict[str, Any] = {"records": [record.to_dict() for record in records]}
+        _print_json(data if choice is None else data | {"choice": choice.to_dict()})
+        return
+    from edgepose.bench.report import choice_table, terminal
+    from edgepose.cli._bench_view import print_all
 
-    records = []
-    for name, estimator in estimators.items():
-        dataset = CocoKeypoints.load(folder, estimator.spec.keypoints)
-        if limit is not None:
-            dataset = dataset.first(limit)
-        with _bar(f"{name}: persons") as progress:
-            record = accuracy_record(
-                name, estimator, dataset, flips, command, batch=batch, progress=progress
-            )
-        records.append(record)
-        note = record.results[0]["protocol"]["note"]
-        if note is not None:
-            sys.stderr.write(f"{name}: {note}\n")
-    return records
+    print_all(terminal(records))
+    if choice is not None:
+        print_all(choice_table(choice))
 
 
-def _latency(
-    estimators: dict[str, Estimator],
-    images: Path | None,
-    batches: tuple[int, ...],
-    command: str,
-) -> list[BenchRecord]:
-    from edgepose.bench import folder_scene, latency_records, sample_scene
-
-    scene = sample_scene() if images is None else folder_scene(images)
-    with _bar("timing") as progress:
-        return latency_records(estimators, scene, batches, command, progress=progress)
-
-
-def _check_usage(
-    coco: Path | None,
-    flip: bool | None,
-    both: bool,
-    limit: int | None,
-    images: Path | None,
-    batch: list[int] | None,
-) -> None:
-    if both and flip is not None:
-        raise typer.BadParameter("--both and --flip/--no-flip exclude each other")
-    if coco is None and (both or flip is not None or limit is not None):
-        raise typer.BadParameter("--flip, --no-flip, --both and --limit go with --coco DIR")
-    if coco is not None and images is not None:
-        raise typer.BadParameter("--images is for timing; the photos of --coco are its own")
-    if coco is not None and batch is not None and len(batch) > 1:
-        raise typer.BadParameter("with --coco there is one --batch")
+def _end(records: list[ArtefactRecord], choice: Choice | None, interrupted: bool) -> None:
+    """The exit code; what failed is said once more where nobody can miss it."""
+    for record in records:
+        for failure in record.failures:
+            words = ": ".join(filter(None, (failure["what"], failure["why"])))
+            sys.stderr.write(f"edgepose: {record.label}: {failure['section']}: {words}\n")
+            if failure["hint"]:
+                sys.stderr.write(f"  next: {failure['hint']}\n")
+    if interrupted:
+        sys.stderr.write("interrupted; what was measured until then is kept\n")
+        raise typer.Exit(_INTERRUPTED)
+    if any(record.failures for record in records):
+        raise typer.Exit(_FAILED)
+    if choice is not None and choice.best is None:
+        raise typer.Exit(_REGRESSED)
 
 
 def _numbers(text: str) -> list[int]:
@@ -158,55 +314,32 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
 def _command(
-    artefacts: list[str],
-    coco: Path | None,
-    flip: bool | None,
-    limit: int | None,
-    images: Path | None,
-    batch: list[int] | None,
-    device: str | None,
-    threads: int | None,
+    named: Sequence[str],
+    suite: Path | None,
+    options: dict[str, object | None],
+    settings: Sequence[str] | None,
 ) -> str:
     """The command that makes the records again, from what was asked for."""
-    words = ["edgepose", "bench", *artefacts]
-    if coco is not None:
-        words += ["--coco", str(coco)]
-        words.append({None: "--both", True: "--flip", False: "--no-flip"}[flip])
-    given = {"--limit": limit, "--images": images, "--threads": threads, "--device": device}
-    for name, value in given.items():
-        if value is not None:
-            words += [name, str(value)]
-    sizes = batch or (_BATCHES if coco is None else ())
-    if sizes:
-        words += ["--batch", ",".join(map(str, sizes))]
+    words = ["edgepose", "bench", *named]
+    if suite is not None:
+        words += ["--suite", str(suite)]
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name == "flip":
+            words.append("--flip" if value == "on" else "--no-flip")
+            continue
+        option = {"batches": "--batch", "sections": "--only"}.get(name, f"--{name}")
+        words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    for setting in settings or ():
+        words += ["--set", setting]
     return shlex.join(words)
 
 
-def _show(records: list[BenchRecord]) -> None:
-    from rich.console import Console
-
-    from edgepose.bench.report import accuracy_table, latency_table
-
-    accuracy = records[0].kind == "accuracy"
-    Console().print(accuracy_table(records) if accuracy else latency_table(records))
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr while the block runs; silent where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        "{task.description}",
-        BarColumn(None),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, expand=True, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def _print_json(data: object) -> None:
+    sys.stdout.write(json.dumps(data) + "\n")

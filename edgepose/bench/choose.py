@@ -1,0 +1,316 @@
+"""Which artefact to deploy: the most accurate one that keeps within a frame's time."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from edgepose.bench.reading import (
+    Accuracy,
+    Difference,
+    ap_of,
+    ap_protocol,
+    batches,
+    cell,
+    flip_parity,
+    holds,
+    names,
+    reference,
+    why_missing,
+)
+from edgepose.bench.record import ArtefactRecord
+from edgepose.errors import InputError
+
+__all__ = ["PERCENTILES", "Choice", "Row", "choose", "parse_budget"]
+
+PERCENTILES = ("p50", "p90", "p95", "p99", "max", "mean")
+
+_BUDGET = re.compile(r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>ms|s|fps)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One artefact, judged.
+
+    Attributes:
+        name: What it is called.
+        fits: Whether it is within the budget, and accurate enough.
+        milliseconds: Frame time at the percentile asked for; None if not measured.
+        timed_with: Persons in the frame that was timed; more than were asked for where that number
+            was not measured.
+        ap: AP in percent; None if not measured under the common protocol.
+        why: Why it is in or out.
+    """
+
+    name: str
+    fits: bool
+    milliseconds: float | None
+    timed_with: int | None
+    ap: float | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """The best artefact within a budget, if there is one.
+
+    Attributes:
+        best: Its name.
+        why: The reason, in a sentence.
+        rows: Every artefact, in the order given.
+        budget_ms: What a frame may take.
+        persons: People in a frame.
+        percentile: Of the frame times.
+        min_ap: Least AP in percent, or None.
+        measured_by: What the APs are of, or None where none was measured.
+    """
+
+    best: str | None
+    why: str
+    rows: tuple[Row, ...]
+    budget_ms: float
+    persons: int
+    percentile: str
+    min_ap: float | None
+    measured_by: str | None
+
+    def __bool__(self) -> bool:
+        """Whether anything fits."""
+        return self.best is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return asdict(self) | {"rows": [asdict(row) for row in self.rows]}
+
+
+def parse_budget(text: str) -> float:
+    """What a frame may take, in milliseconds, from ``33ms``, ``0.033s`` or ``30fps``.
+
+    Raises:
+        InputError: It is none of these, or not positive.
+    """
+    match = _BUDGET.fullmatch(text.strip())
+    number = float(match["number"]) if match else 0.0
+    if match is None or not number > 0 or math.isinf(number):
+        raise InputError(
+            f"'{text}' is no time for a frame",
+            "it needs a positive number and a unit",
+            "write it as 33ms, 0.033s or 30fps",
+        )
+    unit = match["unit"].lower()
+    return {"ms": number, "s": number * 1000, "fps": 1000 / number}[unit]
+
+
+def choose(
+    records: Sequence[ArtefactRecord],
+    budget_ms: float,
+    min_ap: float | None = None,
+    persons: int = 1,
+    percentile: str = "p95",
+) -> Choice:
+    """The artefact with the highest AP among those within the budget.
+
+    Artefacts whose AP cannot be told from the highest one (the paired 95 % interval of the
+    difference holds zero) count as equally accurate; of those the fastest is taken. The records
+    hold differences to the reference; between two others the two intervals are added as if they
+    were independent. They share the reference, so that this is wider than the truth: it calls more
+    a tie, never less.
+
+    The time is that of a whole frame: crops, network and decoding of everybody in it. A number of
+    persons that was not measured is judged by the next larger one. Without any AP the fastest is
+    taken, and the reason says so.
+
+    Args:
+        records: Of one device.
+        budget_ms: What a frame may take, see :func:`parse_budget`.
+        min_ap: Least AP in percent.
+        persons: People in a frame.
+        percentile: Of the frame times that has to keep the budget, one of :data:`PERCENTILES`.
+
+    Raises:
+        ValueError: An unknown percentile, or nobody in the frame.
+    """
+    if percentile not in PERCENTILES or persons < 1:
+        raise ValueError(f"no such question: {percentile} with {persons} persons")
+    protocol = ap_protocol(records)
+    aps = [ap_of(record, protocol) for record in records]
+    called = names(records)
+    question = _Question(budget_ms, min_ap, persons, percentile)
+    rows = [
+        _judge(record, name, accuracy, question)
+        for record, name, accuracy in zip(records, called, aps, strict=True)
+    ]
+    inside = [index for index, row in enumerate(rows) if row.fits]
+    known = next((accuracy for accuracy in aps if accuracy is not None), None)
+    best, why, words = _best(records, rows, aps, inside, question)
+    for index, text in words.items():
+        rows[index] = replace(rows[index], why=f"{rows[index].why}; {text}")
+    return Choice(
+        best=None if best is None else called[best],
+        why=why,
+        rows=tuple(rows),
+        budget_ms=budget_ms,
+        persons=persons,
+        percentile=percentile,
+        min_ap=min_ap,
+        measured_by=known.label if known else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Question:
+    budget_ms: float
+    min_ap: float | None
+    persons: int
+    percentile: str
+
+    def __str__(self) -> str:
+        people = "1 person" if self.persons == 1 else f"{self.persons} persons"
+        wanted = f"{self.budget_ms:.3g} ms a frame at {self.percentile} with {people}"
+        return wanted if self.min_ap is None else f"{wanted} and an AP of {self.min_ap:g}"
+
+
+def _judge(
+    record: ArtefactRecord, name: str, accuracy: Accuracy | None, question: _Question
+) -> Row:
+    """Whether it fits, by itself."""
+    timed = next((n for n in batches(record, "frame") if n >= question.persons), None)
+    ap = accuracy.ap if accuracy else None
+    if timed is None:
+        return Row(
+            name=name,
+            fits=False,
+            milliseconds=None,
+            timed_with=None,
+            ap=ap,
+            why=_untimed(record, question.persons),
+        )
+    found = cell(record, "frame", timed)
+    assert found is not None  # noqa: S101 - it is one of its own batches
+    time = float(found["milliseconds"][question.percentile])
+    share = f"{time:.3g} ms of {question.budget_ms:.3g} ms"
+    if timed != question.persons:
+        share += f" (timed with {timed} persons)"
+    if time > question.budget_ms:
+        fits, why = False, f"too slow: {share}"
+    elif question.min_ap is None:
+        fits, why = True, f"within the budget: {share}"
+    elif ap is None:
+        fits, why = False, f"its AP was not measured ({share})"
+    elif ap < question.min_ap:
+        fits, why = False, f"AP {ap:.1f} is below {question.min_ap:g} ({share})"
+    else:
+        fits, why = True, f"within the budget, and accurate enough: {share}, AP {ap:.1f}"
+    return Row(name=name, fits=fits, milliseconds=time, timed_with=timed, ap=ap, why=why)
+
+
+def _untimed(record: ArtefactRecord, persons: int) -> str:
+    for failure in record.failures:
+        if failure["section"] in ("open", "latency"):
+            return f"it failed: {failure['what']}"
+    if not holds(record.latency):
+        return why_missing(record.latency) or "its frames were not timed"
+    return f"not timed with {persons} persons; measure with --batch {persons}"
+
+
+def _best(
+    records: Sequence[ArtefactRecord],
+    rows: Sequence[Row],
+    aps: Sequence[Accuracy | None],
+    inside: Sequence[int],
+    question: _Question,
+) -> tuple[int | None, str, dict[int, str]]:
+    """Index of the best, why, and words for those that fit and are not it."""
+    if not inside:
+        return None, _nothing(rows, question), {}
+    judged = [index for index in inside if aps[index] is not None]
+    fastest = min(inside, key=lambda index: _time(rows[index]))
+    if not judged:
+        why = f"the fastest within {question}: {_time(rows[fastest]):.3g} ms; no AP was measured"
+        return fastest, why, {}
+    top = max(judged, key=lambda index: (_ap(rows[index]), -_time(rows[index])))
+    flip, against = _flip(aps), reference(records)
+    tied = {index: _between(records[index], records[top], flip, against) for index in judged}
+    equal = [
+        index
+        for index in judged
+        if index == top or _tie(tied[index], _ap(rows[index]), _ap(rows[top]))
+    ]
+    best = min(equal, key=lambda index: (_time(rows[index]), -_ap(rows[index])))
+    row = rows[best]
+    many = f"of the {len(judged)} that keep" if len(judged) > 1 else "and the only one to keep"
+    if best == top:
+        why = f"the highest AP ({_ap(row):.1f} %) {many} within {question}"
+    else:
+        why = (
+            f"the fastest {many} within {question} and whose AP ({_ap(row):.1f} %) cannot be told "
+            f"from the highest ({_ap(rows[top]):.1f} % of {rows[top].name})"
+        )
+    why += f": {_time(row):.3g} ms"
+    words = {
+        index: (
+            f"its AP cannot be told from that of {row.name}, and it is slower"
+            if index in equal
+            else f"AP {_ap(rows[index]):.1f} is less than that of {row.name}"
+        )
+        for index in judged
+        if index != best
+    }
+    words |= {index: "its AP is not known" for index in inside if aps[index] is None}
+    return best, why, words
+
+
+def _nothing(rows: Sequence[Row], question: _Question) -> str:
+    timed = [row for row in rows if row.milliseconds is not None]
+    if not timed:
+        return f"nothing keeps within {question}: no frame was timed"
+    near = min(timed, key=_time)
+    return f"nothing keeps within {question}; the fastest is {near.name} with {_time(near):.3g} ms"
+
+
+def _between(
+    one: ArtefactRecord, other: ArtefactRecord, flip: bool, against: str | None
+) -> Difference | None:
+    """AP of one less that of another of the same run."""
+    if one.run != other.run:
+        return None
+    first, second = _to_reference(one, flip, against), _to_reference(other, flip, against)
+    if first is None or second is None:
+        return None
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Difference(value, value - below, value + above)
+
+
+def _to_reference(record: ArtefactRecord, flip: bool, against: str | None) -> Difference | None:
+    """AP less that of the reference; nothing at all for the reference itself."""
+    if record.label == against:
+        return Difference(0.0, 0.0, 0.0)
+    part = flip_parity(record, flip)
+    if part is None or part["ap_difference"] is None:
+        return None
+    found = part["ap_difference"]
+    return Difference(found["value"], *found["interval_95"])
+
+
+def _tie(difference: Difference | None, ap: float, top: float) -> bool:
+    """Without an interval only the same AP is a tie."""
+    return ap == top if difference is None else not difference.certain
+
+
+def _flip(aps: Sequence[Accuracy | None]) -> bool:
+    return next(accuracy.flip for accuracy in aps if accuracy is not None)
+
+
+def _time(row: Row) -> float:
+    assert row.milliseconds is not None  # noqa: S101 - only asked of what was timed
+    return row.milliseconds
+
+
+def _ap(row: Row) -> float:
+    assert row.ap is not None  # noqa: S101 - only asked of what was judged
+    return row.ap

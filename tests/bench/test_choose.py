@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from edgepose.bench.choose import choose, parse_budget
+from edgepose.bench.record import ArtefactRecord
+from edgepose.errors import InputError
+from tests.bench.artefacts import failed, records
+
+TORCH, FP32, FP16, INT8, LARGE = (
+    "example-lite",
+    "example-lite.onnx",
+    "example-lite-fp16.onnx",
+    "example-lite-int8.onnx",
+    "example-large.onnx",
+)
+
+
+def without(record: ArtefactRecord, **sections: Any) -> ArtefactRecord:
+    return dataclasses.replace(record, **sections)
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("33ms", 33), ("0.033s", 33), ("30fps", 1000 / 30), (" 12.5 MS ", 12.5), (".5s", 500)],
+)
+def test_budgets_are_read(text: str, milliseconds: float) -> None:
+    assert parse_budget(text) == pytest.approx(milliseconds)
+
+
+@pytest.mark.parametrize("text", ["33", "ms", "-3ms", "0ms", "0fps", "1e400s", "nanms", "3 m", ""])
+def test_what_is_no_budget_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"33ms, 0\.033s or 30fps"):
+        parse_budget(text)
+
+
+def test_the_most_accurate_within_the_budget() -> None:
+    choice = choose(records(), 40)
+    assert choice.best == LARGE
+    assert "the highest AP (68.7 %) of the 5" in choice.why
+    assert choice
+    assert choice.to_dict()["rows"][4]["fits"] is True
+
+
+def test_of_accuracies_that_cannot_be_told_apart_the_fastest() -> None:
+    """Torch, FP32 and FP16 are within each other's intervals; INT8 is not."""
+    choice = choose(records(4), 20)
+    assert choice.best == FP32
+    rows = {row.name: row.why for row in choice.rows}
+    assert "cannot be told from that of example-lite.onnx, and it is slower" in rows[FP16]
+    assert "AP 60.9 is less" in rows[INT8]
+
+
+def test_the_fastest_of_a_tie_may_have_the_lower_figure() -> None:
+    torch, fp32, fp16, int8 = records(4)
+    assert int8.parity is not None
+    part = int8.parity["by_protocol"][0] | {
+        "ap_difference": {"value": -1.41, "interval_95": [-2.9, 0.1], "draws": 1, "seed": 0}
+    }
+    unsure = without(int8, parity=int8.parity | {"by_protocol": [part]})
+    choice = choose([torch, fp32, fp16, unsure], 20)
+    assert choice.best == INT8
+    assert "cannot be told from the highest (62.3 % of example-lite.onnx)" in choice.why
+
+
+def test_intervals_of_two_others_are_added() -> None:
+    """Neither is the reference: 1 apart, each sure to 0.8, so that together they are not."""
+    made = records(3)
+    sure = []
+    for record, value in zip(made[1:], (0.0, 1.0), strict=True):
+        assert record.parity is not None
+        interval = [value - 0.8, value + 0.8]
+        part = record.parity["by_protocol"][0] | {
+            "ap_difference": {"value": value, "interval_95": interval, "draws": 1, "seed": 0}
+        }
+        accuracy = [dict(entry) for entry in record.accuracy or []]
+        accuracy[0]["metrics"] = accuracy[0]["metrics"] | {"ap": 60 + value}
+        parity = record.parity | {"by_protocol": [part]}
+        sure.append(without(record, parity=parity, accuracy=accuracy))
+    low = [dict(entry) for entry in made[0].accuracy or []]
+    low[0]["metrics"] = low[0]["metrics"] | {"ap": 50.0}
+    base = without(made[0], accuracy=low)
+    assert choose([base, *sure], 100).best == FP32
+    other_run = [sure[0], without(sure[1], run="another")]
+    assert choose([base, *other_run], 100).best == FP16
+
+
+def test_min_ap_excludes() -> None:
+    choice = choose(records(), 60, min_ap=61, persons=8)
+    assert choice.best == FP32
+    why = {row.name: row.why for row in choice.rows}
+    assert "AP 60.9 is below 61" in why[INT8]
+    assert "too slow" in why[LARGE]
+
+
+def test_nothing_fits() -> None:
+    choice = choose(records(), 1)
+    assert not choice
+    assert "the fastest is example-lite-int8.onnx with 5.31 ms" in choice.why
+    assert not any(row.fits for row in choice.rows)
+
+
+def test_the_percentile_decides() -> None:
+    time = records(1)[0].latency["cells"][1]["milliseconds"]  # type: ignore[index]
+    between = (time["p50"] + time["p99"]) / 2
+    assert choose(records(1), between, percentile="p50")
+    assert not choose(records(1), between, percentile="p99")
+    with pytest.raises(ValueError, match="p42"):
+        choose(records(1), between, percentile="p42")
+
+
+def test_numbers_of_persons_that_were_not_timed() -> None:
+    row = choose(records(1), 1000, persons=5).rows[0]
+    assert row.timed_with == 8
+    assert "(timed with 8 persons)" in row.why
+    row = choose(records(1), 1000, persons=17).rows[0]
+    assert not row.fits
+    assert "measure with --batch 17" in row.why
+
+
+def test_without_any_accuracy_the_fastest_is_taken_and_it_is_said() -> None:
+    bare = [without(record, accuracy=None, parity=None) for record in records()]
+    choice = choose(bare, 40)
+    assert choice.best == INT8
+    assert "no AP was measured" in choice.why
+    assert choice.measured_by is None
+    assert not choose(bare, 40, min_ap=10)
+
+
+def test_what_has_no_ap_or_failed_cannot_win() -> None:
+    made = records(4)
+    made[3] = without(made[3], accuracy=None, parity=None)
+    choice = choose([*made, failed()], 40)
+    assert choice.best == FP32
+    why = {row.name: row.why for row in choice.rows}
+    assert "its AP is not known" in why[INT8]
+    assert "it failed: cannot load models/broken.onnx" in why["broken.onnx"]
+
+
+def test_an_ap_of_another_protocol_is_not_compared() -> None:
+    made = records(2)
+    other = [dict(entry) for entry in made[1].accuracy or []]
+    for entry in other:
+        entry["protocol"] = entry["protocol"] | {"persons": 3}
+        entry["metrics"] = entry["metrics"] | {"ap": 99.0}
+    choice = choose([made[0], without(made[1], accuracy=other)], 40)
+    assert choice.best == TORCH
