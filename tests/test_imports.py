@@ -13,7 +13,16 @@ import pytest
 import edgepose
 
 PACKAGE = Path(edgepose.__file__).parent
-HEAVY = ("torch", "onnx", "onnxscript", "tensorrt", "pycuda", "matplotlib", "pycocotools")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "tensorrt",
+    "pycuda",
+    "matplotlib",
+    "jinja2",
+    "pycocotools",
+)
 
 # Part -> parts it may import. One way: down this table.
 ALLOWED = {

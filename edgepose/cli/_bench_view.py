@@ -102,6 +102,6 @@ def print_all(parts: Iterable[RenderableType]) -> None:
     """Tables and sentences on stdout."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)
     for part in parts:
         console.print(part)

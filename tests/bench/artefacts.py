@@ -6,6 +6,7 @@ the functions that compute the real ones.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from edgepose.spec import COCO_KEYPOINTS, DecoderSpec, PoseSpec
 BATCHES = (1, 4, 8, 16)
 ROUNDS, CALLS = 12, 10
 LABEL = "AP on the edgepose hold-out (528 persons, GT boxes, flip {flip})"
-NOTE = "measured on 300 of 5000 photos, those of the edgepose hold-out: these weights were trained on photos of the usual validation set"
+NOTE = (
+    "measured on 300 of 5000 photos, those of the edgepose hold-out: these weights were trained on "
+    "photos of the usual validation set"
+)
 
 ENVIRONMENT: dict[str, Any] = {
     "hardware": {
@@ -57,6 +61,12 @@ def records(count: int = 5, **changes: Any) -> list[ArtefactRecord]:
         _record(row, index, samples[index], samples[0], together, changes)
         for index, row in enumerate(chosen)
     ]
+
+
+def only(record: ArtefactRecord, **sections: Any) -> ArtefactRecord:
+    """The record with these sections and no others."""
+    none = dict.fromkeys(("latency", "memory", "cost", "power", "accuracy", "parity"))
+    return dataclasses.replace(record, **(none | sections))
 
 
 def failed(label: str = "models/broken.onnx", **changes: Any) -> ArtefactRecord:
@@ -230,7 +240,7 @@ def _latency(
             "together": together,
             "stages": {
                 "network": "the prepared batch goes in, raw outputs come out, both in host memory",
-                "frame": "image and boxes go in, keypoints come out: crop, normalise, infer, decode, map back",
+                "frame": "image and boxes go in, keypoints come out: crop, infer, decode",
             },
         },
         "import_ms": 412.0,
@@ -261,7 +271,7 @@ def milliseconds(times: Any) -> dict[str, float]:
 
 def _memory(row: tuple[Any, ...]) -> dict[str, Any]:
     _, form, _, _, _, file_mib, work_mib, _ = row
-    baseline = int((310 if form == "torch" else 92) * 2**20)
+    baseline = (310 if form == "torch" else 92) * 2**20
     loaded = baseline + int(file_mib * 1.9 * 2**20)
     peaks = [loaded + int(work_mib * (0.4 + 0.6 * batch / 16) * 2**20) for batch in BATCHES]
     return {

@@ -1,0 +1,273 @@
+"""Sentences: what was found, what has to be known to read it, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from edgepose.bench.choose import choose
+from edgepose.bench.reading import why_missing
+from edgepose.bench.report import words
+from edgepose.bench.report.study import Study, Subject
+
+__all__ = [
+    "cost_notes",
+    "failures",
+    "findings",
+    "labels",
+    "throttled",
+    "title",
+    "tried",
+    "unavailable",
+    "warnings",
+]
+
+# A minute's load above this before the start: the machine had other things to do.
+_BUSY = 0.5
+
+_SECTIONS = ("latency", "memory", "cost", "power", "accuracy", "parity")
+
+
+def title(study: Study) -> str:
+    """What was measured on what."""
+    devices = list(dict.fromkeys(words.device(record) for record in study.records))
+    count = len(study.subjects)
+    what = study.subjects[0].name if count == 1 else f"{count} artefacts"
+    return f"{what} on {words.listed(devices)}"
+
+
+def findings(study: Study) -> list[str]:
+    """The answers in a few sentences, the fastest first."""
+    found = [*_fastest(study), *_most_accurate(study), *_at_thirty(study)]
+    return found
+
+
+def _fastest(study: Study) -> Iterator[str]:
+    timed = [
+        (times["p50"], subject)
+        for subject in study.subjects
+        if (times := subject.times("frame", study.persons))
+    ]
+    if len(timed) < 2:
+        return
+    time, subject = min(timed, key=lambda pair: pair[0])
+    text = (
+        f"Fastest is {subject.name}: a frame with {words.persons(study.persons)} takes "
+        f"{words.digits(time)} ms at the median ({words.digits(1000 / time)} a second)"
+    )
+    share = subject.ratio("frame", study.persons)
+    if share is not None and study.reference is not None:
+        text += f", {words.ratio(share)} of the time of {study.reference.name}"
+    lost = subject.ap_change
+    if lost is not None:
+        # Two APs are only called different where the whole interval says so.
+        verb = "changes AP by" if lost.certain else "does not change AP beyond doubt:"
+        text += f". It {verb} {words.change(lost)} points"
+    yield text + "."
+
+
+def _most_accurate(study: Study) -> Iterator[str]:
+    known = [
+        (subject.ap.ap, subject) for subject in study.subjects if subject.ap and not subject.random
+    ]
+    if len(known) < 2:
+        return
+    top = max(ap for ap, _ in known)
+    best = [subject.name for ap, subject in known if ap == top]
+    verb = "is" if len(best) == 1 else "are"
+    yield f"Most accurate {verb} {words.listed(best)} with an AP of {words.points(top)} %."
+
+
+def _at_thirty(study: Study) -> Iterator[str]:
+    fit = [subject for subject in study.subjects if not subject.random]
+    if len(study.subjects) < 2 or not study.batches("frame") or not fit:
+        return
+    choice = choose([subject.record for subject in fit], 1000 / 30, persons=study.persons)
+    if choice.best is None:
+        yield f"At 30 frames a second {choice.why}."
+        return
+    place = next(i for i, row in enumerate(choice.rows) if row.name == choice.best)
+    yield f"For 30 frames a second take {fit[place].name}, {choice.why}."
+
+
+def warnings(study: Study) -> list[str]:
+    """What spoils the figures, or may."""
+    found = [*_of_all(study)]
+    for subject in study.subjects:
+        found += _of_one(subject)
+    return list(dict.fromkeys(found))
+
+
+def _of_all(study: Study) -> Iterator[str]:
+    if len({record.run for record in study.records}) > 1:
+        yield (
+            "These records are of several runs. Times of different runs are different moments of "
+            "the machine; ratios hold inside one run only."
+        )
+    for part in ("hardware", "stack"):
+        sides = [record.environment[part] for record in study.records]
+        if any(side != sides[0] for side in sides):
+            yield f"These records are of more than one {part}: see under conditions."
+    protocols = {subject.ap.protocol for subject in study.subjects if subject.ap}
+    judged = [subject for subject in study.subjects if isinstance(subject.record.accuracy, list)]
+    if protocols and any(subject.ap is None for subject in judged):
+        others = [subject.name for subject in judged if subject.ap is None]
+        yield (
+            f"The accuracy of {words.listed(others)} is of another protocol than the others' and "
+            "is not compared."
+        )
+    for reason, names in _shared(study, "throttled"):
+        yield f"The machine was slowed down while it measured {names}: {reason}"
+    for subject in study.subjects:
+        load = (subject.record.conditions or {}).get("load_before")
+        if load is not None and load > _BUSY:
+            yield (
+                f"The machine was not idle before the start (load {load:g}): "
+                "times are longer than they have to be, ratios less so."
+            )
+            return
+
+
+def _shared(study: Study, key: str) -> Iterator[tuple[str, str]]:
+    """Each reason of the conditions, with the names of the artefacts that it holds for."""
+    found: dict[str, list[str]] = {}
+    for subject in study.subjects:
+        for reason in (subject.record.conditions or {}).get(key, ()):
+            found.setdefault(reason, []).append(subject.name)
+    for reason, names in found.items():
+        yield reason, "all" if len(names) == len(study.subjects) else words.listed(names)
+
+
+def throttled(study: Study) -> list[str]:
+    """Why the machine was slowed down, as far as it is known."""
+    return [reason for reason, _ in _shared(study, "throttled")]
+
+
+def _of_one(subject: Subject) -> Iterator[str]:
+    if subject.random:
+        yield f"{subject.name} has random weights: its times count, its poses mean nothing."
+    uncounted = (subject.section("cost") or {}).get("uncounted")
+    if uncounted:
+        yield f"The GMACs of {subject.name} are too low: {len(uncounted)} nodes are not counted."
+    unsettled = [
+        f"{cell['stage']} with {words.persons(cell['batch'])}"
+        for cell in (subject.section("latency") or {}).get("cells", [])
+        if not cell["stable"]
+    ]
+    if unsettled:
+        yield f"{subject.name} did not settle during warm-up: {words.listed(unsettled)}."
+    if subject.record.status == "partial" and not subject.record.failures:
+        yield f"{subject.name} was interrupted: what was measured until then is here."
+
+
+def failures(study: Study) -> list[tuple[Subject, dict[str, Any]]]:
+    """Everything that failed."""
+    return [(subject, failure) for subject in study.subjects for failure in subject.record.failures]
+
+
+def unavailable(study: Study, section: str) -> str | None:
+    """Why a section is missing, with the artefacts that it is missing for; None if it is not."""
+    reasons: dict[str, list[str]] = {}
+    measured = bool(study.measured(section))
+    for subject in study.subjects:
+        reason = why_missing(getattr(subject.record, section))
+        if reason is not None:
+            reasons.setdefault(reason, []).append(subject.name)
+    if len(reasons) == 1 and not measured:
+        return words.sentence(next(iter(reasons)))
+    parts = [f"{reason} ({words.listed(names)})" for reason, names in reasons.items()]
+    return words.sentence("; ".join(parts)) if parts else None
+
+
+def tried(study: Study) -> list[str]:
+    """Power meters that were looked for where none could be read, and why."""
+    return list(
+        dict.fromkeys(
+            f"{meter['meter']}: {meter['why']}"
+            for record in study.records
+            if why_missing(record.power) is not None
+            for meter in (record.power or {}).get("tried", ())
+        )
+    )
+
+
+def cost_notes(study: Study) -> list[str]:
+    """What has to be known of the counts, with the artefacts that it is true of."""
+    notes: dict[str, list[str]] = {}
+    for subject in study.subjects:
+        for note in (subject.section("cost") or {}).get("notes", ()):
+            notes.setdefault(note, []).append(subject.name)
+    return [f"{words.listed(names)}: {note}" for note, names in notes.items()]
+
+
+def labels(study: Study) -> list[str]:
+    """What the figures are of: to stand under every table that is quoted."""
+    return [*_accuracy_label(study), *_time_label(study), *_others(study)]
+
+
+def _accuracy_label(study: Study) -> Iterator[str]:
+    if study.ap_label is None:
+        return
+    text = study.ap_label
+    notes = {
+        entry["protocol"].get("note")
+        for record in study.records
+        if isinstance(record.accuracy, list)
+        for entry in record.accuracy
+    } - {None}
+    if notes:
+        text += f"; {'; '.join(sorted(notes))}"
+    if "hold-out" in study.ap_label:
+        text += ". It is not COCO val AP and cannot be compared with published figures"
+    yield words.sentence(text)
+    if any(subject.ap_change for subject in study.subjects):
+        yield (
+            "AP against reference: photos resampled in pairs; an interval that holds 0 means that "
+            "the two cannot be told apart."
+        )
+
+
+def _time_label(study: Study) -> Iterator[str]:
+    for subject in study.subjects:
+        latency = subject.section("latency")
+        if latency is None:
+            continue
+        protocol = latency["protocol"]
+        frames = [cell for cell in latency["cells"] if cell["stage"] == "frame"] or latency["cells"]
+        count = sum(len(visit) for visit in frames[0]["samples_ms"]) if frames else 0
+        rounds = len(frames[0]["samples_ms"]) if frames else 0
+        together = len(protocol["together"])
+        others = "the other one" if together == 2 else f"the {together - 1} others"
+        turns = f", in turn with {others}, in shuffled order" if together > 1 else ""
+        threads = (subject.record.conditions or {}).get("threads", "default")
+        text = f"Times: {count} calls in {rounds} rounds{turns}; {_threads(threads)}; scene: "
+        yield words.sentence(text + protocol["scene"])
+        if "frame" in protocol["stages"]:
+            yield words.sentence(f"Frame: {protocol['stages']['frame']}")
+        break
+    if any(subject.ratio("frame", study.persons) for subject in study.subjects):
+        yield (
+            "Time ÷ reference: median over rounds of the ratio inside each round, with its 95 % "
+            "bootstrap interval; below 1 is faster."
+        )
+
+
+def _threads(threads: Any) -> str:
+    if isinstance(threads, int):
+        return "1 thread" if threads == 1 else f"{threads} threads"
+    return f"threads: {threads}"
+
+
+def _others(study: Study) -> Iterator[str]:
+    memory = study.measured("memory")
+    if memory:
+        how = words.first_clause((memory[0].section("memory") or {})["how"])
+        yield words.sentence(f"Peak memory: {how}; interpreter and libraries included")
+    if unavailable(study, "power") is not None:
+        meters = [text.partition(":")[0] for text in tried(study)]
+        looked = f", though {words.listed(meters)} were tried" if meters else ""
+        yield f"Energy: not readable here{looked}."
+    for name in _SECTIONS:
+        reason = unavailable(study, name) if name != "power" else None
+        if reason is not None:
+            yield f"{name.capitalize()} was not measured. {reason}"
