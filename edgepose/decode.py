@@ -111,7 +111,7 @@ def _decode_heatmaps(maps: npt.NDArray[Any], spec: PoseSpec) -> tuple[Float32, F
     n, k, h, w = maps.shape
     flat = maps.reshape(n * k, h * w)  # (N*K, h*w)
     peak = flat.argmax(1)
-    scores = np.take_along_axis(flat, peak[:, None], 1).reshape(n, k)
+    scores = flat[np.arange(n * k), peak].reshape(n, k)
     row, column = np.divmod(peak, w)
     cells = np.stack([column, row], 1).astype(np.float32)  # (N*K, 2), x then y
     if spec.decoder.name == "quarter":
@@ -147,17 +147,15 @@ def _dark_offset(
     The step is limited to one cell: beyond that the quadratic model says nothing.
     """
     _, h, w = maps.shape
-    smooth = gaussian_matrix(h, kernel) @ maps @ gaussian_matrix(w, kernel).T
     # Padding by repetition makes border derivatives vanish instead of dropping the joint.
     rows = (row[:, None] + np.arange(-2, 3)).clip(0, h - 1)  # (M, 5)
     columns = (column[:, None] + np.arange(-2, 3)).clip(0, w - 1)
-    each = np.arange(len(maps))[:, None]
-    mid_row, mid_column = row[:, None], column[:, None]
-    along_x = np.log(np.maximum(smooth[each, mid_row, columns], 1e-10))  # (M, 5)
-    along_y = np.log(np.maximum(smooth[each, rows, mid_column], 1e-10))
-    corner = np.log(
-        np.maximum(smooth[each[..., None], rows[:, 1::2, None], columns[:, None, 1::2]], 1e-10)
-    )  # (M, 2, 2): the four diagonal neighbours
+    # Smoothed where it is looked at: 5x5 cells around each peak.
+    over_rows = gaussian_matrix(h, kernel)[rows]  # (M, 5, h)
+    over_columns = gaussian_matrix(w, kernel)[columns].transpose(0, 2, 1)  # (M, w, 5)
+    near = np.log(np.maximum(over_rows @ maps @ over_columns, 1e-10))  # (M, 5, 5)
+    along_x, along_y = near[:, 2], near[:, :, 2]
+    corner = near[:, 1::2, 1::2]  # (M, 2, 2): the four diagonal neighbours
     dx = 0.5 * (along_x[:, 3] - along_x[:, 1])
     dy = 0.5 * (along_y[:, 3] - along_y[:, 1])
     dxx = 0.25 * (along_x[:, 4] - 2 * along_x[:, 2] + along_x[:, 0])
@@ -192,20 +190,15 @@ def _decode_simcc(
     alignment = spec.decoder.alignment
     bin_x, score_x = _peak(x)
     bin_y, score_y = _peak(y)
-    keypoints = np.stack(
-        [
-            cells_to_pixels(bin_x, x.shape[-1], width, alignment),
-            cells_to_pixels(bin_y, y.shape[-1], height, alignment),
-        ],
-        axis=-1,
-    )  # (N, K, 2)
-    return keypoints.astype(np.float32), np.minimum(score_x, score_y)
+    keypoints = np.empty((*bin_x.shape, 2), np.float32)  # (N, K, 2)
+    keypoints[..., 0] = cells_to_pixels(bin_x, x.shape[-1], width, alignment)
+    keypoints[..., 1] = cells_to_pixels(bin_y, y.shape[-1], height, alignment)
+    return keypoints, np.minimum(score_x, score_y)
 
 
 def _peak(logits: npt.NDArray[Any]) -> tuple[Float32, Float32]:
     """Argmax of each vector, and the softmax probability there: 1 / sum(exp(l - max))."""
     logits = logits.astype(np.float32, copy=False)
     best = logits.argmax(-1)
-    top = np.take_along_axis(logits, best[..., None], -1)
-    probability = 1 / np.exp(logits - top).sum(-1)
-    return best.astype(np.float32), probability.astype(np.float32)
+    above = np.exp(logits - logits.max(-1, keepdims=True))
+    return best.astype(np.float32), 1 / above.sum(-1)

@@ -1,18 +1,39 @@
-"""Rows of a batch on several threads: for work that OpenCV and numpy do outside Python's lock."""
+"""Threads: of rows in a batch, for OpenCV and numpy leave Python's lock; and of libraries."""
 
 from __future__ import annotations
 
 import itertools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import TYPE_CHECKING
 
-__all__ = ["for_each_row"]
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
+__all__ = ["for_each_row", "thread_environment"]
+
+# How many threads OpenMP and the BLAS libraries start.
+_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
 
 # Pixels below which waking a thread costs more than it saves (some 0.1 ms of work).
 _LEAST_PIXELS = 100_000
+
+
+def thread_environment(threads: int | None) -> dict[str, str]:
+    """The environment of a process whose libraries start so many threads.
+
+    Args:
+        threads: How many; None leaves it to each library, or to what is set already.
+    """
+    given = {} if threads is None else dict.fromkeys(_VARIABLES, str(threads))
+    return {**os.environ, **given}
 
 
 def for_each_row(work: Callable[[int], None], count: int, pixels: float) -> None:
@@ -57,6 +78,8 @@ def for_each_row(work: Callable[[int], None], count: int, pixels: float) -> None
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Threads are started as they are needed, and sleep between calls."""
+    from concurrent.futures import ThreadPoolExecutor
+
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="edgepose-rows")
 
 

@@ -126,6 +126,27 @@ def test_every_crop_of_a_batch_is_the_crop_alone() -> None:
         np.testing.assert_array_equal(together[row], alone[0])
 
 
+@pytest.mark.parametrize("size", [(256, 192), (32, 32)])
+@pytest.mark.parametrize("tiles", [1, 8])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_crop_is_what_opencv_samples_however_it_is_taken(
+    size: tuple[int, int], tiles: int, threads: int
+) -> None:
+    """With a fourth channel or without, on one thread or several: the same bytes."""
+    image = np.tile(noise(), (tiles, tiles, 1))
+    boxes = np.array([[-5, 9.3, 20, 40], [30, 20, 51.7, 44], [100, 90, 125, 130]], np.float32)
+    affines = box_affines(boxes, size, 1.25)
+    assert (affines[:, 0, 0] > 0.5).all()
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
+    try:
+        crops = warp_crops(image, affines, size)
+    finally:
+        cv2.setNumThreads(before)
+    for crop, affine in zip(crops, affines, strict=True):
+        np.testing.assert_array_equal(crop, cv2.warpAffine(image, affine, size[::-1]))
+
+
 @pytest.mark.parametrize("colour", ["rgb", "bgr"])
 def test_normalisation(colour: str) -> None:
     crops = noise(64, 48)[None]

@@ -166,6 +166,33 @@ def test_blur_is_opencvs() -> None:
         np.testing.assert_allclose(ours[inner], theirs[inner], atol=1e-5)
 
 
+@pytest.mark.parametrize("margin", [0, 8])
+def test_dark_is_a_newton_step_on_the_whole_smoothed_map(margin: int) -> None:
+    """In double precision, keypoint by keypoint, with the map smoothed everywhere."""
+    truth = centres(6, margin=margin)
+    maps = gaussians(truth) + np.random.default_rng(5).normal(0, 0.02, (6, 17, 64, 48))
+    maps = maps.astype(np.float32)
+    keypoints, _ = decode({"heatmaps": maps}, spec_of("dark", blur_kernel=11))
+    rows, columns = (gaussian_matrix(size, 11).astype(float) for size in (64, 48))
+    for found, one in zip(
+        in_cells(keypoints).reshape(-1, 2), maps.reshape(-1, 64, 48), strict=True
+    ):
+        log = np.log(np.maximum(rows @ one @ columns.T, 1e-10))
+        y, x = np.unravel_index(one.argmax(), one.shape)
+
+        def at(dy: int, dx: int, log: Any = log, y: Any = y, x: Any = x) -> float:
+            return float(log[min(max(y + dy, 0), 63), min(max(x + dx, 0), 47)])
+
+        dx, dy = (at(0, 1) - at(0, -1)) / 2, (at(1, 0) - at(-1, 0)) / 2
+        dxx = (at(0, 2) - 2 * at(0, 0) + at(0, -2)) / 4
+        dyy = (at(2, 0) - 2 * at(0, 0) + at(-2, 0)) / 4
+        dxy = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / 4
+        step = -np.linalg.solve([[dxx, dxy], [dxy, dyy]], [dx, dy])
+        if np.linalg.det([[dxx, dxy], [dxy, dyy]]) <= 1e-12:
+            step = np.zeros(2)
+        np.testing.assert_allclose(found, np.array([x, y]) + step.clip(-1, 1), atol=2e-3)
+
+
 @pytest.mark.parametrize("name", ["argmax", "quarter", "dark"])
 def test_a_batch_is_its_members(name: str) -> None:
     maps = np.random.default_rng(4).random((6, 17, 64, 48)).astype(np.float32)
