@@ -9,7 +9,7 @@ __all__ = ["ending", "killed"]
 
 def killed(code: int) -> bool:
     """Whether the system stopped it, as it does for want of memory."""
-    return code == -signal.SIGKILL
+    return code == -getattr(signal, "SIGKILL", 9)
 
 
 def ending(code: int, said: str) -> str:
@@ -18,5 +18,6 @@ def ending(code: int, said: str) -> str:
     if killed(code):
         return "the system stopped it, most likely for want of memory"
     if code < 0:
-        return f"it died of signal {signal.Signals(-code).name}; last words: {last}"
+        known = {number.value: number.name for number in signal.Signals}
+        return f"it died of signal {known.get(-code, -code)}; last words: {last}"
     return last

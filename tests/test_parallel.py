@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgepose.parallel import for_each_row
+from edgepose.parallel import for_each_row, thread_environment
 
 MANY = 1e9  # pixels: always worth a second thread
 
@@ -98,3 +98,10 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     assert results.get(timeout=30) == list(range(6))
     child.join(30)
     assert child.exitcode == 0
+
+
+def test_threads_are_the_same_for_all_libraries() -> None:
+    given = thread_environment(3)
+    assert {value for name, value in given.items() if name.endswith("_NUM_THREADS")} == {"3"}
+    assert given["BLIS_NUM_THREADS"] == given["VECLIB_MAXIMUM_THREADS"] == "3"
+    assert thread_environment(None) == dict(os.environ)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from edgepose.bench.record import ArtefactRecord, write_records
 from edgepose.closing import Closing
 from edgepose.errors import OutputError
 
@@ -21,7 +24,8 @@ class OutFolder(Closing):
     """Where records, pictures and work in progress go; held against a second run until closed.
 
     Layout: records and ``report.*`` at the top, ``pictures/`` for the report, ``work/`` for
-    exported artefacts and predictions, which a later run of the same thing goes on from.
+    exported artefacts and predictions, which a later run of the same thing goes on from, and
+    ``incomplete/`` for records of what failed or was interrupted: they never replace a whole one.
 
     Args:
         path: The folder, made where it is not there; None for one that is thrown away at the end.
@@ -61,13 +65,34 @@ class OutFolder(Closing):
         return self.path / "pictures"
 
     @property
+    def incomplete(self) -> Path:
+        """For records of what failed or was interrupted."""
+        return self.path / "incomplete"
+
+    @property
     def work(self) -> Path:
         """For what a later run goes on from."""
         return self.path / "work"
 
     def place(self, label: str) -> Path:
         """A folder of work for one artefact; another label gets another."""
-        return self.work / slug_of(label)
+        slug = slug_of(label)
+        if slug != label:  # others may have the same slug
+            slug += f"-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+        return self.work / slug
+
+    def write(self, records: Sequence[ArtefactRecord]) -> list[Path]:
+        """Write records: whole ones at the top, others under ``incomplete/``.
+
+        Of what was not even opened when the run was interrupted nothing is written.
+
+        Raises:
+            OutputError: One cannot be written.
+        """
+        known = [record for record in records if record.runner is not None or record.failures]
+        whole = [record for record in known if record.status == "complete"]
+        rest = [record for record in known if record.status != "complete"]
+        return [*write_records(whole, self.path), *write_records(rest, self.incomplete)]
 
     def close(self) -> None:
         """Let the folder go."""

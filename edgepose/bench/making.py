@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import edgepose
+from edgepose.bench.hardware import fingerprint
 from edgepose.errors import EdgeposeError, InputError
 from edgepose.files import write_text
 from edgepose.recipes import load_recipe
@@ -93,16 +95,34 @@ def _quantises(words: Sequence[str]) -> bool:
 
 
 def _key(words: Sequence[str]) -> dict[str, Any]:
-    """What the artefact depends on."""
-    name = words[0]
-    weights = next((e.weights for e in entries() if name in (e.name, e.model)), None)
-    if "--weights" in words:
-        weights = Path(words[words.index("--weights") + 1])
+    """What the artefact depends on: the arguments, what they name, and who makes it."""
+    named = {}
+    for word in words:
+        place = Path(word.partition("=")[2] if word.startswith("--") and "=" in word else word)
+        if place.is_file():
+            named[word] = sha256_of(place)
+        elif place.is_dir():
+            named[word] = _listing(place)
+    for entry in entries():
+        if entry.name in words or (entry.default and entry.model in words):
+            named[entry.name] = sha256_of(entry.weights)
+    if "--recipe" in words:
+        named["recipe"] = json.dumps(load_recipe(words[words.index("--recipe") + 1]).to_dict())
     return {
         "arguments": list(words),
         "edgepose": edgepose.__version__,
-        "weights_sha256": sha256_of(weights) if weights and weights.is_file() else None,
+        "named": named,
+        "packages": fingerprint()["stack"]["packages"],
     }
+
+
+def _listing(folder: Path) -> str:
+    """Digest of what a folder holds: names, sizes and times, not a gigabyte of pictures."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        facts = path.stat()
+        digest.update(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _kept(folder: Path, key: dict[str, Any]) -> Path | None:
@@ -128,20 +148,26 @@ def _export(words: Sequence[str]) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(done.stdout)
         return told
     what, why, hint = _said(done.stderr)
-    command = redact(f"edgepose export {' '.join(words)}")
     raise MakingError(
-        what or "the export failed",
-        why,
-        hint or f"see what it says: {command}",
+        redact(what or "the export failed"),
+        None if why is None else redact(why),
+        hint or redact(f"see what it says: edgepose export {' '.join(_typed(words))}"),
         exit_code=done.returncode if done.returncode > 0 else 1,
     )
+
+
+def _typed(words: Sequence[str]) -> list[str]:
+    """The arguments without those that are added here."""
+    return list(words[: words.index("-o")])
 
 
 def _said(stderr: str) -> tuple[str | None, str | None, str | None]:
     """What, why and hint of the message that the verb ends with."""
     found = re.search(r"^edgepose: (.+?)(?:\n  next: (.+))?\s*\Z", stderr, re.DOTALL | re.MULTILINE)
     if found is None:
-        lines = stderr.strip().splitlines()
-        return None, lines[-1] if lines else "it said nothing", None
+        # Wrong usage is told in a box.
+        lines = [line.strip("\u2502 ") for line in stderr.splitlines() if line.startswith("\u2502")]
+        lines = lines or stderr.strip().splitlines()[-1:]
+        return None, " ".join(lines) or "it said nothing", None
     what, _, why = found[1].partition(": ")
     return what, why or None, found[2]

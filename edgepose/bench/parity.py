@@ -34,7 +34,7 @@ from edgepose.evaluate import (
     paired_pckh_difference,
     ranking_threshold,
 )
-from edgepose.evaluate.oks import AREA_OF_BOX
+from edgepose.evaluate.oks import AREA_OF_BOX, judging_sigmas
 from edgepose.evaluate.predict import Progress, read_as_annotated
 from edgepose.poses import Float32, Poses
 from edgepose.spec import KeypointSet
@@ -155,7 +155,8 @@ def _pairs(reference: Measured, contender: Measured) -> Iterator[_Pair]:
         np.array([ours.names.index(n) for n in names]),
         np.array([theirs.names.index(n) for n in names]),
     )
-    sigmas = tuple(ours.sigmas[i] for i in joints[0])
+    judged = judging_sigmas(ours)
+    sigmas = tuple(judged[i] for i in joints[0])
     boxes = people[0].boxes[first]
     spec = reference.spec
     threshold = ranking_threshold(spec.output)
@@ -194,7 +195,7 @@ def _difference(
             ours.dataset.where(lambda image: image.id in photos).truth,
             _within(ours.ranked(pair.sides[0], reference.spec), photos | empty),
             _within(theirs.ranked(pair.sides[1], contender.spec), photos | empty),
-            reference.spec.keypoints.sigmas,
+            judging_sigmas(reference.spec.keypoints),
             draws=draws,
             seed=seed,
         )

@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 from edgepose.errors import InputError
 from edgepose.settings import check, from_table, put, read_toml, without_none
 
-__all__ = ["SECTIONS", "Artefact", "Plan", "load_plan", "plan_for"]
+__all__ = ["SECTIONS", "Artefact", "Plan", "plan_for"]
 
 Section = Literal["latency", "memory", "cost", "power", "accuracy"]
 SECTIONS: tuple[Section, ...] = get_args(Section)
@@ -118,6 +118,8 @@ class Plan:
         check("rounds", self.rounds, _none_or(self.rounds, 2), "2 or more: one is no comparison")
         check("seconds", self.seconds, self.seconds is None or self.seconds > 0, "above 0")
         check("power_seconds", self.power_seconds, self.power_seconds > 0, "above 0")
+        alone = self.sections == ("accuracy",) and not self.measures_accuracy
+        check("sections", list(self.sections), not alone, "given with --coco DIR or --set mpii=DIR")
         for needs in ("detections", "limit"):
             value = getattr(self, needs)
             check(needs, value, value is None or self.measures_accuracy, "given with --coco DIR")
@@ -190,11 +192,6 @@ def plan_for(
             "edgepose bench mitpose-lite.onnx; or --suite benchmarks/suites/cpu.toml",
         )
     return plan
-
-
-def load_plan(suite: str | Path) -> Plan:
-    """The plan that a suite's file holds. Raises :class:`InputError`."""
-    return plan_for((), suite, {})
 
 
 def _beside(suite: Path, artefact: Artefact) -> Artefact:

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgepose.bench.accuracy import Evaluation, Measured, accuracy_sections, load_measured
+from edgepose.bench.accuracy import Evaluation, accuracy_sections, load_measured
 from edgepose.bench.conditions import conditions_section, snapshot
 from edgepose.bench.contenders import contender
 from edgepose.bench.cost import Source, cost_section, roof
 from edgepose.bench.folder import OutFolder
-from edgepose.bench.hardware import fingerprint
+from edgepose.bench.hardware import fingerprint, load_average
 from edgepose.bench.latency import measure_latency
 from edgepose.bench.making import make
 from edgepose.bench.parity import parity_section
-from edgepose.bench.plan import Artefact, Plan
-from edgepose.bench.power import PowerInterrupted, measure_power
-from edgepose.bench.record import ArtefactRecord, Status
-from edgepose.bench.timing import Schedule
-from edgepose.bench.worker import Opened, Request, Worker
+from edgepose.bench.plan import Plan
+from edgepose.bench.power import PowerInterrupted, PowerRun, measure_power
+from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.subject import Common, Subject
+from edgepose.bench.timing import BENCH_ROUNDS, Schedule
+from edgepose.bench.worker import Worker
 from edgepose.errors import EdgeposeError, require
 from edgepose.evaluate import CocoKeypoints, MpiiPoses
 from edgepose.spec import PoseSpec
@@ -34,7 +35,7 @@ from edgepose.spec import PoseSpec
 __all__ = ["Outcome", "Talk", "measure_plan"]
 
 Ticker = Callable[[int, int], None]
-_ENDED_EARLY = {"unavailable": "the run ended before it was measured"}
+_BUSY = 0.5
 
 
 class Talk(Protocol):
@@ -56,36 +57,12 @@ class Outcome:
     Attributes:
         records: One for each artefact, in the order of the plan.
         interrupted: Whether Ctrl-C ended it early.
-        fault: A bug of edgepose that ended it early; to be raised once the records are safe.
+        fault: What ended it early and was no artefact's; to be raised once the records are safe.
     """
 
     records: list[ArtefactRecord]
     interrupted: bool
     fault: Exception | None = None
-
-
-@dataclass
-class _Subject:
-    """An artefact on its way through the measurement."""
-
-    entry: Artefact
-    request: Request | None = None
-    worker: Worker | None = None
-    opened: Opened | None = None
-    runner: dict[str, Any] | None = None
-    measured: Measured | None = None
-    sections: dict[str, Any] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        return self.entry.name
-
-    def fail(self, section: str, error: EdgeposeError) -> None:
-        """Note what went wrong; a section that has nothing then says why."""
-        words = {"what": error.what, "why": error.why, "hint": error.hint}
-        self.failures.append({"section": section, **words})
-        self.sections.setdefault(section, {"unavailable": str(error).partition("\n")[0]})
 
 
 def measure_plan(plan: Plan, folder: OutFolder, command: str, talk: Talk) -> Outcome:
@@ -111,14 +88,13 @@ def measure_plan(plan: Plan, folder: OutFolder, command: str, talk: Talk) -> Out
         session.run()
     except KeyboardInterrupt:
         interrupted = True
-    except EdgeposeError:
-        raise
-    except Exception as error:  # an hour of measuring is not lost to a bug at its end
+    except Exception as error:  # an hour of measuring is not lost to what goes wrong at its end
+        if not session.measuring:
+            raise
         fault = error
     finally:
         session.close()
-    records = session.records(ended_early=interrupted or fault is not None)
-    return Outcome(records, interrupted, fault)
+    return Outcome(session.records(interrupted or fault is not None), interrupted, fault)
 
 
 class _Session:
@@ -129,20 +105,27 @@ class _Session:
         self.talk = talk
         self.run_id = secrets.token_hex(6)
         self.environment = fingerprint()
-        self.subjects = [_Subject(entry) for entry in plan.artefact]
+        self.subjects = [Subject(entry) for entry in plan.artefact]
         self.before: dict[str, Any] | None = None
         self.after: dict[str, Any] | None = None
+        self.load: float | None = None
+        self.measuring = False
 
     def run(self) -> None:
         """All steps, in an order that lets none disturb another."""
+        self._check_data()
+        self.load = load_average()  # before our own exports
+        if self.load is not None and self.load > _BUSY:
+            self.talk.warn(
+                f"this machine is not idle (load {self.load:.2f}): times will say so, ratios less"
+            )
         self._make()
-        self.before = snapshot()
-        self._warn_of_load()
-        self._open()
-        if self.plan.wants("accuracy"):
-            self._check_data()  # now, and not after minutes of timing
+        self.measuring = True
         if self.plan.wants("memory"):
-            self._memory()  # before anything else has run in a process
+            self._memory()
+        self._open()
+        self._check_tasks()
+        self.before = snapshot()
         if self.plan.wants("latency"):
             self._latency()
         if self.plan.wants("power"):
@@ -151,7 +134,8 @@ class _Session:
         if self.plan.wants("accuracy"):
             self._accuracy()
         for subject in self._open_ones():
-            with self._blaming(subject, "latency"):
+            # Some runtimes know only now what was in force; of one that died it is told already.
+            with contextlib.suppress(EdgeposeError):
                 subject.runner = self._worker(subject).describe()
         self.close()
         if self.plan.wants("cost"):
@@ -160,9 +144,7 @@ class _Session:
     def close(self) -> None:
         """End all processes."""
         for subject in self.subjects:
-            if subject.worker is not None:
-                subject.worker.close()
-                subject.worker = None
+            subject.close()
 
     # --- the steps ---
 
@@ -172,7 +154,7 @@ class _Session:
                 made = self._made(subject)
                 subject.request = contender(subject.entry, self.plan, made)
 
-    def _made(self, subject: _Subject) -> Path | None:
+    def _made(self, subject: Subject) -> Path | None:
         if not subject.entry.export:
             return None
         place = self.folder.place(subject.label) / "artefact"
@@ -184,100 +166,132 @@ class _Session:
             lambda words: _ignore(self.talk.step(said + words)),
         )
 
-    def _warn_of_load(self) -> None:
-        load = (self.before or {}).get("load")
-        if load and load[0] > 0.5:
-            self.talk.warn(
-                f"this machine is not idle (load {load[0]:.2f}): times will say so, ratios less"
-            )
+    def _check_data(self) -> None:
+        """See that there is something to measure accuracy on, before anything is done."""
+        if not self.plan.wants("accuracy"):
+            return
+        if self.plan.mpii is not None:
+            MpiiPoses.load(self.plan.mpii)
+        if self.plan.coco is not None:
+            require("pycocotools.cocoeval", "eval")
+            if not Path(self.plan.coco).is_dir():
+                CocoKeypoints.load(self.plan.coco)  # says what is wrong with it
+
+    def _memory(self) -> None:
+        """Each alone, in a process that nothing else has run in: what others hold is not in it."""
+        subjects = [s for s in self.subjects if s.request is not None]
+        tick = self.talk.step("memory, one by one")
+        for done, subject in enumerate(subjects, 1):
+            with self._blaming(subject, "open"):
+                self._weigh(subject)
+            tick(done, len(subjects))
+
+    def _weigh(self, subject: Subject) -> None:
+        if subject.request is None:
+            raise AssertionError(f"{subject.label} has no request")
+        with Worker(subject.request) as worker:
+            opened = worker.open()
+            with self._blaming(subject, "memory"):
+                for batch in sorted(self.plan.batches):
+                    if opened.refuses(batch) is None:
+                        worker.peak(batch)
+                subject.sections["memory"] = worker.memory()
 
     def _open(self) -> None:
+        """All of them, to be timed in turns."""
+        asked = [s for s in self.subjects if s.request is not None and not s.failed("open")]
+        if not asked:
+            return
         tick = self.talk.step("loading")
-        asked = [s for s in self.subjects if s.request is not None]
         for done, subject in enumerate(asked, 1):
             with self._blaming(subject, "open"):
                 if subject.request is not None:
                     subject.worker = Worker(subject.request)
                     subject.opened = subject.worker.open()
                     subject.runner = subject.opened.describe
-            if subject.opened is None and subject.worker is not None:
-                subject.worker.close()
-                subject.worker = None
+            if subject.failed("open"):
+                subject.close()
             tick(done, len(asked))
 
-    def _check_data(self) -> None:
-        """See that there is something to measure accuracy on, and by what."""
-        if self.plan.mpii is not None:
-            MpiiPoses.load(self.plan.mpii)
-        opened = next((s.opened for s in self.subjects if s.opened is not None), None)
-        if self.plan.coco is not None and opened is not None:
-            require("pycocotools.cocoeval", "eval")
-            CocoKeypoints.load(self.plan.coco, PoseSpec.from_dict(opened.spec).keypoints)
-
-    def _memory(self) -> None:
-        tick = self.talk.step("memory")
+    def _check_tasks(self) -> None:
+        """Whether each can be measured on the data that was given: now, not after the timing."""
+        if not self.plan.wants("accuracy"):
+            return
+        errors = []
         subjects = self._open_ones()
-        for done, subject in enumerate(subjects, 1):
-            with self._blaming(subject, "memory"):
-                worker = self._worker(subject)
-                for batch in sorted(self.plan.batches):
-                    if subject.opened is not None and subject.opened.refuses(batch) is None:
-                        worker.peak(batch)
-                subject.sections["memory"] = worker.memory()
-            tick(done, len(subjects))
+        for subject in subjects:
+            try:
+                for _, evaluation in self._evaluations():
+                    evaluation.task(self._spec(subject))
+            except EdgeposeError as error:
+                errors.append(error)
+                subject.fail("accuracy", error)
+        if subjects and len(errors) == len(subjects):  # it is the data, then
+            self.measuring = False
+            raise errors[0]
 
     def _latency(self) -> None:
-        schedule = Schedule(
-            rounds=self.plan.rounds or (None if self.plan.seconds else Schedule().rounds),
-            seconds=self.plan.seconds,
-        )
         subjects = self._open_ones()
         if not subjects:
             return
+        schedule = Schedule(
+            rounds=self.plan.rounds or (None if self.plan.seconds else BENCH_ROUNDS),
+            seconds=self.plan.seconds,
+        )
         found = measure_latency(
             {s.label: self._worker(s) for s in subjects},
             self.plan.batches,
             schedule,
             self.talk.step("timing, in turns"),
         )
-        for subject in subjects:
-            if subject.label in found.sections:
-                subject.sections["latency"] = found.sections[subject.label]
-            if subject.label in found.failures:
-                subject.fail("latency", found.failures[subject.label])
+        self._put("latency", subjects, found.sections, found.failures)
         if found.interrupted:
             raise KeyboardInterrupt
 
     def _power(self) -> None:
         subjects = self._open_ones()
+        if not subjects:
+            return
         try:
-            sections = measure_power(
+            found: PowerRun | PowerInterrupted = measure_power(
                 {s.label: self._worker(s) for s in subjects},
                 self.plan.batches,
                 self.plan.power_seconds,
                 self.talk.step("power"),
             )
         except PowerInterrupted as interrupted:
-            self._put("power", interrupted.sections)
-            raise
-        self._put("power", sections)
+            found = interrupted
+        self._put("power", subjects, found.sections, found.failures)
+        if isinstance(found, PowerInterrupted):
+            raise found
 
-    def _put(self, section: str, sections: Mapping[str, dict[str, Any]]) -> None:
-        for subject in self.subjects:
+    def _put(
+        self,
+        section: str,
+        subjects: Sequence[Subject],
+        sections: Mapping[str, dict[str, Any]],
+        failures: Mapping[str, EdgeposeError],
+    ) -> None:
+        """What was measured of all together, and whose fault what is missing is."""
+        for subject in subjects:
             if subject.label in sections:
                 subject.sections[section] = sections[subject.label]
+            if subject.label in failures:
+                subject.fail(section, failures[subject.label])
 
     def _accuracy(self) -> None:
         subjects = self._open_ones()
         for subject in subjects:
-            with self._blaming(subject, "accuracy"):
-                self._judge(subject)
+            if not subject.failed("accuracy"):
+                with self._blaming(subject, "accuracy"):
+                    self._judge(subject)
         # The reference of the times: the first that could be loaded.
         for subject in subjects[1:]:
-            with self._blaming(subject, "accuracy"):
-                self._hold_against(subjects[0], subject)
+            if subject.measured:
+                with self._blaming(subject, "parity"):
+                    self._hold_against(subjects[0], subject)
 
-    def _judge(self, subject: _Subject) -> None:
+    def _judge(self, subject: Subject) -> None:
         entries: list[dict[str, Any]] = []
         for kind, evaluation in self._evaluations():
             place = self.folder.place(subject.label)
@@ -292,8 +306,7 @@ class _Session:
             measured = load_measured(evaluation, job["out"])
             entries += accuracy_sections(measured)
             subject.sections["accuracy"] = entries
-            if kind == "coco":
-                subject.measured = measured
+            subject.measured[kind] = measured
             note = entries[-1]["protocol"].get("note")
             if note:
                 self.talk.warn(f"{subject.label}: {note}")
@@ -306,22 +319,28 @@ class _Session:
         if plan.mpii is not None:
             yield "mpii", Evaluation(mpii=plan.mpii, **common)
 
-    def _hold_against(self, reference: _Subject, subject: _Subject) -> None:
-        if reference.measured is None or subject.measured is None:
+    def _hold_against(self, reference: Subject, subject: Subject) -> None:
+        kind = next((k for k in subject.measured if k in reference.measured), None)
+        if kind is None:
+            subject.sections["parity"] = {
+                "unavailable": f"the accuracy of {reference.label} could not be measured"
+            }
             return
         tick = self.talk.step(f"{subject.label}: against {reference.label}")
         subject.sections["parity"] = parity_section(
             reference.label,
-            reference.measured,
-            subject.measured,
+            reference.measured[kind],
+            subject.measured[kind],
             label=subject.label,
             pictures=self.folder.pictures if self.folder.kept else None,
             progress=tick,
         )
 
     def _cost(self) -> None:
-        tick = self.talk.step("cost")
         subjects = [s for s in self.subjects if s.opened is not None]
+        if not subjects:
+            return
+        tick = self.talk.step("cost")
         roofs: dict[tuple[str, bool], dict[str, Any]] = {}
         for done, subject in enumerate(subjects, 1):
             with self._blaming(subject, "cost"):
@@ -329,12 +348,11 @@ class _Session:
                 if request is None or opened is None or subject.runner is None:
                     raise AssertionError(f"{subject.label} was opened")
                 device = subject.runner["device"]
-                half = opened.precision not in (None, "fp32")
+                half = device != "cpu" and opened.precision not in (None, "fp32")
                 if (device, half) not in roofs:
                     roofs[device, half] = roof(self.plan.threads, device, opened.precision)
-                spec = PoseSpec.from_dict(opened.spec)
                 subject.sections["cost"] = cost_section(
-                    Source(request.artefact, request.kind, spec),
+                    Source(request.artefact, request.kind, self._spec(subject)),
                     subject.sections.get("latency"),
                     roofs[device, half],
                 )
@@ -342,16 +360,21 @@ class _Session:
 
     # --- what the steps have in common ---
 
-    def _open_ones(self) -> list[_Subject]:
+    def _open_ones(self) -> list[Subject]:
         return [s for s in self.subjects if s.worker is not None and s.opened is not None]
 
-    def _worker(self, subject: _Subject) -> Worker:
+    def _worker(self, subject: Subject) -> Worker:
         if subject.worker is None:
             raise AssertionError(f"{subject.label} is closed")
         return subject.worker
 
+    def _spec(self, subject: Subject) -> PoseSpec:
+        if subject.opened is None:
+            raise AssertionError(f"{subject.label} is not open")
+        return PoseSpec.from_dict(subject.opened.spec)
+
     @contextlib.contextmanager
-    def _blaming(self, subject: _Subject, section: str) -> Iterator[None]:
+    def _blaming(self, subject: Subject, section: str) -> Iterator[None]:
         """Whatever goes wrong inside is this artefact's, and no other's."""
         try:
             yield
@@ -366,64 +389,16 @@ class _Session:
         if self.before is not None:
             conditions = conditions_section(
                 self.before, self.after or snapshot(), self.plan.threads or "default"
-            )
-        return [self._record(subject, conditions, ended_early) for subject in self.subjects]
-
-    def _record(
-        self, subject: _Subject, conditions: dict[str, Any] | None, ended_early: bool
-    ) -> ArtefactRecord:
-        sections: dict[str, Any] = {
-            name: subject.sections.get(name, _ENDED_EARLY if ended_early else None)
-            for name in self.plan.sections
-            if self.plan.wants(name)
-        }
-        if subject.opened is None:
-            sections = dict.fromkeys(sections)
-        status: Status = "complete"
-        if subject.opened is None:
-            status = "failed"
-        elif subject.failures or ended_early:
-            status = "partial"
-        return ArtefactRecord(
+            ) | {"load_before": self.load}
+        common = Common(
             command=self.command,
             run=self.run_id,
-            label=subject.label,
-            status=status,
-            failures=subject.failures,
-            artefact=_artefact(subject),
-            runner=subject.runner,
-            conditions=conditions,
-            parity=subject.sections.get("parity"),
             environment=self.environment,
-            **sections,
+            sections=[name for name in self.plan.sections if self.plan.wants(name)],
+            conditions=conditions,
+            ended_early=ended_early,
         )
-
-
-def _artefact(subject: _Subject) -> dict[str, Any]:
-    request, opened = subject.request, subject.opened
-    facts: dict[str, Any] = {
-        "name": subject.label,
-        "format": None if request is None else request.kind,
-        "file": None,
-        "sha256": None,
-        "bytes": None,
-        "precision": None,
-        "model": None,
-        "spec": None,
-        "random_weights": subject.entry.random_weights,
-        "made": None,
-    }
-    if opened is None:
-        return facts
-    return facts | {
-        "file": opened.file,
-        "sha256": opened.sha256,
-        "bytes": opened.bytes,
-        "precision": opened.precision,
-        "model": opened.spec["model"],
-        "spec": opened.spec,
-        "made": opened.record,
-    }
+        return [subject.record(common) for subject in self.subjects]
 
 
 def _ignore(_: Ticker) -> None:

@@ -7,10 +7,13 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from edgepose.errors import OutputError, require
 
 if TYPE_CHECKING:
     from edgepose.bench.choose import Choice
@@ -35,7 +38,7 @@ def bench(
         typer.Argument(
             help="An .onnx or .engine file, or a model's name (PyTorch, with the zoo's weights); "
             "NAME.onnx also means the zoo's ready file. The first is the reference for the others. "
-            "A record (.json) is read, not measured."
+            "A record (.json), or a folder of them, is read and not measured."
         ),
     ] = None,
     suite: Annotated[
@@ -120,7 +123,9 @@ def bench(
     ] = None,
     min_ap: Annotated[
         float | None,
-        typer.Option(help="Least AP (0..100), with --budget.", rich_help_panel=_DECIDE),
+        typer.Option(
+            min=0, max=100, help="Least AP (0..100), with --budget.", rich_help_panel=_DECIDE
+        ),
     ] = None,
     persons: Annotated[
         int | None,
@@ -165,15 +170,22 @@ def bench(
     """
     named = artefact or []
     if compare is not None:
-        if named or suite is not None:
-            raise typer.BadParameter("--compare measures nothing: no ARTEFACT and no --suite")
+        if named or any((suite, coco, only, out, html, budget)):
+            raise typer.BadParameter("--compare measures nothing: it goes with --tolerance alone")
         _compare(*compare, tolerance, as_json)
         return
     if budget is None and (min_ap is not None or persons is not None):
         raise typer.BadParameter("--min-ap and --persons go with --budget")
-    from edgepose.bench.choose import parse_budget
+    if coco is None and suite is None and (flip is not None or detections is not None):
+        raise typer.BadParameter("--flip, --no-flip and --detections go with --coco DIR")
+    if coco is not None and only is not None and "accuracy" not in only:
+        raise typer.BadParameter("--coco is for accuracy: add it to --only")
+    from edgepose.bench.choose import choose, parse_budget
 
     budget_ms = None if budget is None else parse_budget(budget)
+    if html:
+        for module in ("jinja2", "matplotlib"):  # now, and not after minutes of measuring
+            require(module, "report")
     options: dict[str, object | None] = {
         "batches": None if batch is None else _numbers(batch),
         "sections": None if only is None else [word.strip() for word in only.split(",")],
@@ -184,28 +196,40 @@ def bench(
         "detections": _text(detections),
         "flip": {None: None, True: "on", False: "off"}[flip],
     }
-    if coco is None and suite is None and (flip is not None or detections is not None):
-        raise typer.BadParameter("--flip, --no-flip and --detections go with --coco DIR")
     place = out or (_DEFAULT_OUT if html else None)
-    kept = [word for word in named if word.endswith(".json")]
-    asked = [word for word in named if not word.endswith(".json")]
-    records = _read(kept)
-    interrupted = False
+    kept = [word for word in named if _holds_records(word)]
+    asked = [word for word in named if not _holds_records(word)]
+    run = _Run(_read(kept))
     if asked or suite is not None or not kept:
         plan = _plan(asked, suite, options, settings or [], spec, random_weights)
-        measured, interrupted = _measure(plan, place, _command(asked, suite, options, settings))
-        records = [*records, *measured]
-    if place is not None and records:
-        from edgepose.cli._bench_view import write_reports
-
-        write_reports(records, place, html)
+        command = _command(asked, suite, options, settings, spec, random_weights)
+        run = _measure(plan, place, command, run.records)
+    elif any(value is not None for value in options.values()) or random_weights or settings:
+        raise typer.BadParameter("records are read, not measured: leave out what is for measuring")
     choice = None
     if budget_ms is not None:
-        from edgepose.bench.choose import choose
+        choice = choose(run.records, budget_ms, min_ap, persons or 1)
+    _tell(run.records, choice, as_json)
+    if place is not None and not run.interrupted and any(r.status != "failed" for r in run.records):
+        from edgepose.cli._bench_view import write_reports
 
-        choice = choose(records, budget_ms, min_ap, persons or 1)
-    _tell(records, choice, as_json)
-    _end(records, choice, interrupted)
+        write_reports(run.records, place, html)
+    _end(run, choice)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Records, read or measured, and what went wrong beside them.
+
+    Attributes:
+        records: In the order given, those that were read first.
+        interrupted: Whether the measurement was.
+        trouble: What has to be raised at the end: records that could not be written, or a fault.
+    """
+
+    records: list[ArtefactRecord]
+    interrupted: bool = False
+    trouble: Exception | None = None
 
 
 def _plan(
@@ -217,42 +241,54 @@ def _plan(
     random_weights: bool,
 ) -> Plan:
     from edgepose.bench.plan import Artefact, plan_for
+    from edgepose.bench.worker.onnx_facts import onnx_facts
 
-    names = list(dict.fromkeys(named))
-    short = Counter(Path(name).name for name in names)
-    artefacts = [
-        Artefact(
-            use=name,
-            label=Path(name).name if short[Path(name).name] == 1 else name,
-            spec=_text(spec) if name.endswith(".onnx") else None,
-            random_weights=random_weights and not name.endswith((".onnx", ".engine")),
+    short = Counter(Path(name).name for name in set(named))
+    artefacts = []
+    for place, name in enumerate(named):
+        label = Path(name).name if short[Path(name).name] == 1 else name
+        again = named[:place].count(name)
+        # A file that says how it is to be used is not told otherwise.
+        foreign = name.endswith(".onnx") and not onnx_facts(Path(name)).carries_spec
+        artefacts.append(
+            Artefact(
+                use=name,
+                label=f"{label} #{again + 1}" if again else label,
+                spec=_text(spec) if foreign else None,
+                random_weights=random_weights and not name.endswith((".onnx", ".engine")),
+            )
         )
-        for name in names
-    ]
     return plan_for(artefacts, suite, options, settings)
 
 
-def _measure(plan: Plan, place: Path | None, command: str) -> tuple[list[ArtefactRecord], bool]:
-    """Records that are written already, and whether Ctrl-C ended it."""
+def _measure(plan: Plan, place: Path | None, command: str, before: list[ArtefactRecord]) -> _Run:
+    """Measure, and write a record of each."""
     from edgepose.bench.folder import OutFolder
     from edgepose.bench.session import measure_plan
     from edgepose.cli._bench_view import bench_talk
+    from edgepose.cli._interrupting import one_interruption
 
-    with OutFolder(place) as folder:
+    with OutFolder(place) as folder, one_interruption():
         with bench_talk() as talk:
             outcome = measure_plan(plan, folder, command, talk)
+        trouble: Exception | None = outcome.fault
         if folder.kept:
-            for record in outcome.records:
-                sys.stderr.write(f"wrote {record.write(folder.path)}\n")
-    if outcome.fault is not None:
-        raise outcome.fault
-    return outcome.records, outcome.interrupted
+            try:
+                for path in folder.write(outcome.records):
+                    sys.stderr.write(f"wrote {path}\n")
+            except OutputError as error:  # they can still be printed
+                trouble = trouble or error
+    return _Run([*before, *outcome.records], outcome.interrupted, trouble)
+
+
+def _holds_records(name: str) -> bool:
+    return name.endswith(".json") or Path(name).is_dir()
 
 
 def _read(names: Sequence[str]) -> list[ArtefactRecord]:
-    from edgepose.bench.record import read_artefact_record
+    from edgepose.bench.record import in_order, read_artefact_records
 
-    return [read_artefact_record(name) for name in names]
+    return in_order([record for name in names for record in read_artefact_records(name)])
 
 
 def _compare(old: Path, new: Path, tolerance: float, as_json: bool) -> None:
@@ -281,23 +317,26 @@ def _tell(records: list[ArtefactRecord], choice: Choice | None, as_json: bool) -
     from edgepose.bench.report import choice_table, terminal
     from edgepose.cli._bench_view import print_all
 
-    print_all(terminal(records))
+    if any(record.status != "failed" for record in records):  # else there is nothing to show
+        print_all(terminal(records))
     if choice is not None:
         print_all(choice_table(choice))
 
 
-def _end(records: list[ArtefactRecord], choice: Choice | None, interrupted: bool) -> None:
+def _end(run: _Run, choice: Choice | None) -> None:
     """The exit code; what failed is said once more where nobody can miss it."""
-    for record in records:
+    for record in run.records:
         for failure in record.failures:
             words = ": ".join(filter(None, (failure["what"], failure["why"])))
             sys.stderr.write(f"edgepose: {record.label}: {failure['section']}: {words}\n")
             if failure["hint"]:
                 sys.stderr.write(f"  next: {failure['hint']}\n")
-    if interrupted:
+    if run.trouble is not None:
+        raise run.trouble
+    if run.interrupted:
         sys.stderr.write("interrupted; what was measured until then is kept\n")
         raise typer.Exit(_INTERRUPTED)
-    if any(record.failures for record in records):
+    if any(record.failures for record in run.records):
         raise typer.Exit(_FAILED)
     if choice is not None and choice.best is None:
         raise typer.Exit(_REGRESSED)
@@ -323,6 +362,8 @@ def _command(
     suite: Path | None,
     options: dict[str, object | None],
     settings: Sequence[str] | None,
+    spec: Path | None,
+    random_weights: bool,
 ) -> str:
     """The command that makes the records again, from what was asked for."""
     words = ["edgepose", "bench", *named]
@@ -338,6 +379,8 @@ def _command(
         words += [option, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
     for setting in settings or ():
         words += ["--set", setting]
+    words += [] if spec is None else ["--spec", str(spec)]
+    words += ["--random-weights"] if random_weights else []
     return shlex.join(words)
 
 

@@ -19,7 +19,13 @@ from edgepose.evaluate.detections import Detections, check_known, detected_peopl
 from edgepose.evaluate.holdout import HOLDOUT_NAME, holdout_ids, in_holdout
 from edgepose.evaluate.metrics import CocoMetrics, Predictions, coco_metrics
 from edgepose.evaluate.nms import OKS_NMS, oks_nms
-from edgepose.evaluate.oks import joint_similarities, oks, pose_scores, ranking_threshold
+from edgepose.evaluate.oks import (
+    joint_similarities,
+    judging_sigmas,
+    oks,
+    pose_scores,
+    ranking_threshold,
+)
 from edgepose.evaluate.people import People, Picture, count_of_photos, numbered_within
 from edgepose.evaluate.predict import Predicted, Progress, predict
 from edgepose.poses import Float32
@@ -28,6 +34,9 @@ from edgepose.spec import PoseSpec
 __all__ = ["CocoResult", "CocoTask", "coco_task", "evaluate", "evaluate_protocols", "restrict"]
 
 Float64 = npt.NDArray[np.float64]
+_OWN_SIGMAS = (
+    "judged by COCO's OKS sigmas: the artefact's spec has others, by which no AP can be compared"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class CocoResult:
         nms: OKS above which a pose was taken for one that ranks better, or None without NMS.
         flip: Whether outputs were averaged with those of the mirrored crop.
         threshold: Keypoint scores above it make a pose's rank.
-        note: Why fewer photos than given were used, or None.
+        note: Why fewer photos than given were used, or other sigmas than the artefact's; or None.
         joint_similarity: (K,) mean OKS term of each joint where annotated, 0..1; nan if never. With
             a detector's boxes of the pose most like the person, and 0 where its photo has none.
         annotations_sha256: Digest of the annotation file.
@@ -103,7 +112,8 @@ class CocoTask:
     Attributes:
         dataset: The photos measured on, with their annotations.
         people: The boxes to look in.
-        note: Why fewer photos than given are measured on, or None.
+        note: Why fewer photos than given are measured on, or by other sigmas than the artefact's;
+            or None.
         detections: Where the boxes come from, or None for the annotated ones.
         box_threshold: Least score of a detected box.
     """
@@ -136,9 +146,9 @@ class CocoTask:
             ranks = pose_scores(predicted.scores, threshold=threshold)
             return Predictions(people.image_ids, predicted.keypoints, ranks)
         ranks = pose_scores(predicted.scores, people.box_scores, threshold)
-        areas = _crop_areas(people.boxes, spec)
+        areas, sigmas = _crop_areas(people.boxes, spec), judging_sigmas(spec.keypoints)
         kept = [
-            rows[oks_nms(predicted.keypoints[rows], ranks[rows], areas[rows], _sigmas(spec))]
+            rows[oks_nms(predicted.keypoints[rows], ranks[rows], areas[rows], sigmas)]
             for rows in _by_photo(people.image_ids)
         ]
         # In the order of the file: it decides between equal scores.
@@ -155,7 +165,7 @@ class CocoTask:
         truth = self.dataset.truth
         detected = self.detections
         return CocoResult(
-            metrics=coco_metrics(truth, ranked, _sigmas(spec)),
+            metrics=coco_metrics(truth, ranked, judging_sigmas(spec.keypoints)),
             name=self.name,
             persons=self.dataset.persons,
             images=len(self.dataset.images) + (0 if detected is None else len(self.dataset.empty)),
@@ -181,7 +191,7 @@ class CocoTask:
         if self.detections is None:
             truth = truth.take(_countable(self.dataset))
             return joint_similarities(
-                predicted.keypoints, truth.keypoints, truth.areas, _sigmas(spec)
+                predicted.keypoints, truth.keypoints, truth.areas, judging_sigmas(spec.keypoints)
             )
         truth = truth.take(truth.scored)
         terms = np.where(truth.keypoints[..., 2] > 0, 0.0, np.nan)
@@ -190,9 +200,9 @@ class CocoTask:
             if len(poses):
                 person = truth.keypoints[row][None].repeat(len(poses), 0)
                 areas = truth.areas[row].repeat(len(poses))
-                best = int(oks(poses, person, areas, _sigmas(spec)).argmax())
+                best = int(oks(poses, person, areas, judging_sigmas(spec.keypoints)).argmax())
                 terms[row] = joint_similarities(
-                    poses[best][None], person[:1], areas[:1], _sigmas(spec)
+                    poses[best][None], person[:1], areas[:1], judging_sigmas(spec.keypoints)
                 )[0]
         return terms
 
@@ -207,7 +217,8 @@ def coco_task(
     """What to do for a model of that spec.
 
     Weights whose spec says ``holdout_only`` are measured on hold-out photos alone, whatever is
-    handed in; the task's note then says so.
+    handed in; the task's note then says so. COCO's joints are judged by COCO's OKS sigmas, whatever
+    the spec says; the note tells where it says otherwise.
 
     Args:
         dataset: Photos and annotations, in the model's keypoint set.
@@ -231,6 +242,8 @@ def coco_task(
     if limit is not None:
         dataset = dataset.first(limit)
     kept, note = restrict(dataset, holdout_only=spec.provenance.holdout_only)
+    if spec.keypoints.sigmas != judging_sigmas(spec.keypoints):
+        note = "; ".join(filter(None, (note, _OWN_SIGMAS)))
     if found is None:
         return CocoTask(kept, _annotated_people(kept), note)
     people = detected_people(found, kept, box_threshold)
@@ -356,10 +369,6 @@ def _by_photo(image_ids: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
     """Rows of each photo; the ids are ascending."""
     starts = np.unique(image_ids, return_index=True)[1]
     return np.split(np.arange(len(image_ids)), starts[1:])
-
-
-def _sigmas(spec: PoseSpec) -> tuple[float, ...]:
-    return spec.keypoints.sigmas
 
 
 def _column_means(values: Float64) -> tuple[float, ...]:

@@ -49,5 +49,11 @@ def coco_named(photo: str) -> bool:
 
 
 def in_holdout(photo: str) -> bool:
-    """Whether the photo of that name belongs to the hold-out."""
-    return photo_key(photo) in holdout_ids()
+    """Whether the photo of that name belongs to the hold-out.
+
+    Only COCO's own names tell: the number of another set's photo is that set's.
+
+    >>> in_holdout("000000000785.jpg"), in_holdout("785.jpg"), in_holdout("000785.jpg")
+    (True, False, False)
+    """
+    return coco_named(photo) and photo_key(photo) in holdout_ids()

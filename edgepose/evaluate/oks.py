@@ -7,14 +7,39 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edgepose.spec import OutputKind
+from edgepose.spec import COCO_KEYPOINTS, KeypointSet, OutputKind
 
-__all__ = ["AREA_OF_BOX", "joint_similarities", "oks", "pose_scores", "ranking_threshold"]
+__all__ = [
+    "AREA_OF_BOX",
+    "joint_similarities",
+    "judging_sigmas",
+    "oks",
+    "pose_scores",
+    "ranking_threshold",
+]
 
 # COCO's areas are of the person's outline, which fills about half of its box.
 AREA_OF_BOX = 0.53
 
 Float64 = npt.NDArray[np.float64]
+
+
+def judging_sigmas(keypoints: KeypointSet) -> tuple[float, ...]:
+    """The OKS sigmas that accuracy is judged by: COCO's where all names are COCO's.
+
+    An artefact does not say how strictly it is measured: with sigmas twice as large any pose scores
+    higher, and its AP could be compared with nobody's.
+
+    Args:
+        keypoints: What the artefact predicts.
+
+    Returns:
+        A value a keypoint; those of ``keypoints`` itself where COCO does not know them.
+    """
+    known = dict(zip(COCO_KEYPOINTS.names, COCO_KEYPOINTS.sigmas, strict=True))
+    if not set(keypoints.names) <= set(known):
+        return keypoints.sigmas
+    return tuple(known[name] for name in keypoints.names)
 
 
 def joint_similarities(

@@ -85,7 +85,8 @@ def trained(
     spec = spec.with_provenance(
         weights_sha256=weights_digest(module),
         trained_on=written.get("trained_on", ""),
-        holdout_only=bool(figures.get("holdout_only", written.get("holdout_only") == "true")),
+        # Neither can take back what the other has said.
+        holdout_only=bool(figures.get("holdout_only")) or written.get("holdout_only") == "true",
         measured=tuple(Measurement(**row) for row in figures.get("measured", ())),
     )
     return module.eval(), spec

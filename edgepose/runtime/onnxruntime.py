@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edgepose.closing import Closing
 from edgepose.errors import DeviceError, GraphError, SpecError, require
+from edgepose.runtime.overriding import overridden
 from edgepose.runtime.providers import (
     Setup,
     first_line,
@@ -35,8 +36,9 @@ class OnnxRunner(Closing):
 
     Args:
         path: The ONNX file.
-        spec: A spec for a graph that carries none; overrides the one inside otherwise. Outputs of
-            such a graph may have any names: they are matched by their shapes.
+        spec: A spec for a graph that carries none; overrides the one inside otherwise, but for its
+            provenance. Outputs of such a graph may have any names: they are matched by their
+            shapes.
         device: A row of :data:`edgepose.runtime.providers.DEVICES`, e.g. ``cpu``, ``cuda:1``.
             Asked for and not in force is an error, never a fallback.
         threads: Threads inside one operator; onnxruntime's choice (all cores) by default.
@@ -59,7 +61,7 @@ class OnnxRunner(Closing):
         self.path = Path(path)
         self.device = device
         self._session, chosen = _open(self.path, device, threads, provider_options)
-        self.spec = spec or _embedded_spec(self._session, self.path)
+        self.spec = _spec(self._session, self.path, spec)
         signature = _signature(self._session)
         port = signature.check_input(self.spec, self.path)
         self._outputs = match_outputs(signature, self.spec, self.path, foreign=spec is not None)
@@ -231,16 +233,18 @@ def _nodes_by_provider(session: Any) -> dict[str, int] | None:
     return dict(counts)
 
 
-def _embedded_spec(session: Any, path: Path) -> PoseSpec:
+def _spec(session: Any, path: Path, given: PoseSpec | None) -> PoseSpec:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    if text is None:
+    if text is not None:
+        return overridden(PoseSpec.from_json(text), given)
+    if given is None:
         raise SpecError(
             f"{path} carries no edgepose spec",
             f"its metadata has no '{METADATA_KEY}', so input size, normalisation and decoding "
             "are unknown",
             "give one with --spec FILE.toml",
         )
-    return PoseSpec.from_json(text)
+    return given
 
 
 def _signature(session: Any) -> Signature:

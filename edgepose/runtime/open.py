@@ -40,7 +40,7 @@ def open_runner(
 
     Args:
         path: The file.
-        spec: For a foreign graph that carries none.
+        spec: For a foreign graph that carries none; a provenance of its own stays in force.
         device: For ``.onnx`` a row of :data:`edgepose.runtime.providers.DEVICES`, for ``.engine``
             ``cuda`` or ``cuda:N``; :func:`default_device` by default.
         threads: Threads inside one operator; engines have none.

@@ -18,6 +18,7 @@ from edgepose.runtime.cuda import open_cuda
 from edgepose.runtime.cuda.base import Cuda, DeviceMemory, Event, Stream
 from edgepose.runtime.cuda.tensors import Tensor
 from edgepose.runtime.lane import CaptureRefused, Lane, Wiring, ask
+from edgepose.runtime.overriding import overridden
 from edgepose.runtime.signature import Port, Signature, match_outputs
 from edgepose.spec import PoseSpec
 from edgepose.trt.api import TensorRT, load
@@ -49,7 +50,7 @@ class TensorRTRunner(Closing):
     Args:
         path: The ``.engine`` file; its sidecar lies beside it. Both are checked, the digest of the
             engine's bytes included, before TensorRT sees any of them.
-        spec: Overrides the one in the sidecar.
+        spec: Overrides the one in the sidecar, but for its provenance.
         device: ``cuda`` or ``cuda:N``.
         provider: Binding of CUDA to Python: ``cuda-bindings`` or ``pycuda``; the first of these
             that is installed by default.
@@ -79,7 +80,7 @@ class TensorRTRunner(Closing):
         index = _index(device, self.path)
         self.device = f"cuda:{index}"
         self.sidecar = read(self.path)
-        self.spec = spec or self.sidecar.spec
+        self.spec = overridden(self.sidecar.spec, spec)
         self._trt = load(self.sidecar.product)
         data = check(self.sidecar, self.path, here(self._trt, read_gpu(index)))
         self._cuda = open_cuda(index, provider)

@@ -14,7 +14,9 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     with OutFolder(tmp_path / "out") as folder:
         with pytest.raises(OutputError, match=r"another run is writing(.|\n)*another --out"):
             OutFolder(folder.path)
-        assert folder.place("a b/c.onnx") == tmp_path / "out" / "work" / "a-b-c.onnx"
+        assert folder.place("c.onnx") == tmp_path / "out" / "work" / "c.onnx"
+        assert folder.place("a b").name.startswith("a-b-")
+        assert len({folder.place(label) for label in ("a b", "a/b", "a-b")}) == 3
     with OutFolder(tmp_path / "out"):
         pass
     assert list((tmp_path / "out").iterdir()) == []

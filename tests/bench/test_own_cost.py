@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -69,19 +68,26 @@ def test_a_cost_of_the_timers_would_be_seen(
 ) -> None:
     """Were timing a call to take half as long as the call, a visit would take that longer."""
 
+    now = 0
+
+    def spend(milliseconds: int) -> None:
+        nonlocal now
+        now += milliseconds * 10**6
+
     def costly(call: Callable[[], Any], calls: int, untimed: int = 0) -> list[float]:
         for _ in range(untimed):
             call()
         for _ in range(calls):
             call()
-            time.sleep(0.002)
+            spend(2)
         return [4.0] * calls
 
-    turns = script.here(lambda: time.sleep(0.004))
+    turns = script.here(lambda: spend(4))
     monkeypatch.setattr(script, "time_calls", costly)
+    monkeypatch.setattr(script, "time", SimpleNamespace(perf_counter_ns=lambda: now))
     conducted = conduct(turns, Schedule(rounds=5, calls=3, pause_s=0))
     rows = judge(script.questions()[:2], {str(k): v for k, v in conducted.samples.items()})
-    assert rows[0]["ratio"] > 1.1
+    assert rows[0]["ratio"] == pytest.approx(1.5)
     assert rows[0]["met"] is False
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.bench.plan import SECTIONS, Artefact, load_plan, plan_for
+from edgepose.bench.plan import SECTIONS, Artefact, plan_for
 from edgepose.errors import InputError
 from edgepose.recipes import load_recipe
 
@@ -74,7 +74,7 @@ def test_what_is_wrong_with_a_suite_is_named(
 ) -> None:
     assert old in SUITE
     with pytest.raises(InputError, match=words) as caught:
-        load_plan(written(tmp_path, SUITE.replace(old, new, 1)))
+        plan_for((), written(tmp_path, SUITE.replace(old, new, 1)), {})
     assert "suite.toml cannot be used" in str(caught.value)
 
 
@@ -82,14 +82,16 @@ def test_nothing_to_measure(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to measure"):
         plan_for((), None, {})
     with pytest.raises(InputError, match="cannot read the suite"):
-        load_plan(tmp_path / "none.toml")
+        plan_for((), tmp_path / "none.toml", {})
+    with pytest.raises(InputError, match="--coco DIR"):
+        plan_for((Artefact(use="a.onnx"),), None, {"sections": ["accuracy"]})
     with pytest.raises(InputError, match="unknown setting 'second'"):
         plan_for((Artefact(use="a.onnx"),), None, {}, ("second=3",))
 
 
 @pytest.mark.parametrize("suite", sorted(SUITES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_suites_that_come_with_edgepose(suite: Path) -> None:
-    plan = load_plan(suite)
+    plan = plan_for((), suite, {})
     assert plan.title
     assert plan.why
     for artefact in plan.artefact:

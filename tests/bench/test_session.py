@@ -42,7 +42,8 @@ def tiny(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
-    rows = [person(30, 139, (10, 10, 60, 100)), person(60, 785, (90, 20, 80, 90))]
+    # Bright: the tiny graphs score a joint by the light on it.
+    rows = [person(220, 139, (10, 10, 60, 100)), person(250, 785, (90, 20, 80, 90))]
     return write_folder(tmp_path / "coco", rows, {139: "000000000139.png", 785: "000000000785.png"})
 
 
@@ -118,7 +119,19 @@ def test_data_that_is_not_there_is_told_before_anything_is_measured(
     plan = plan_of(tiny, coco=str(tmp_path / "nowhere"))
     with pytest.raises(DatasetError, match="no folder"):
         measured(plan, tmp_path / "out", talk)
-    assert talk.steps == ["loading"]
+    assert talk.steps == []
+
+
+def test_a_data_set_that_no_artefact_fits_is_told_before_the_timing(
+    tiny: Path, people: Path, tmp_path: Path
+) -> None:
+    talk = Told()
+    foreign = tmp_path / "boxes.json"
+    foreign.write_text('[{"image_id": 4, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.9}]')
+    plan = plan_of(tiny, tiny.name, coco=str(people), detections=str(foreign))
+    with pytest.raises(DatasetError, match="4"):
+        measured(plan, tmp_path / "out", talk)
+    assert "timing, in turns" not in talk.steps
 
 
 def test_poses_are_held_against_the_first(tiny: Path, people: Path, tmp_path: Path) -> None:

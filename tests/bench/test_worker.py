@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from edgepose.bench import Schedule, measure_latency
-from edgepose.bench.worker import Request, Worker
-from edgepose.bench.worker.client import _environment
+from edgepose.bench.worker import Request, Worker, client
 from edgepose.errors import (
     ArtefactError,
     DeviceError,
@@ -100,7 +99,8 @@ def test_a_worker_tells_what_it_opened_and_does_what_it_is_asked(
         assert (opened.max_batch, opened.buckets) == (64, None)
         assert opened.stages == ("network", "frame")
         assert opened.scene.startswith("packaged sample")
-        assert opened.import_ms > opened.load_ms > 0
+        assert opened.import_ms > 0
+        assert opened.load_ms > 0
         assert worker.open() is opened
 
         rows = [worker.peak(batch) for batch in (1, 8)]
@@ -148,11 +148,6 @@ def test_a_model_runs_in_pytorch_with_the_zoos_weights(
         assert opened.precision == "fp32"
         assert opened.spec["provenance"]["holdout_only"]
         assert worker.peak(1)["growth_bytes"] > 10 * MIB  # its weights alone are 20
-
-
-def test_threads_are_the_same_for_all_libraries() -> None:
-    assert {value for name, value in _environment(3).items() if name.endswith("_THREADS")} == {"3"}
-    assert _environment(None) == dict(os.environ)
 
 
 # --- what is wrong with the artefact ---
@@ -265,6 +260,58 @@ def test_after_ctrl_c_it_can_be_asked_again_or_closed_at_once(
         began = time.monotonic()
     assert time.monotonic() - began < 10
     assert not alive(worker.pid)
+
+
+@POSIX
+def test_closing_one_that_has_died_takes_no_time(tiny: Path) -> None:
+    for known in (True, False):
+        worker = Worker(request(tiny))
+        worker.open()
+        os.kill(worker.pid, signal.SIGKILL)
+        if known:
+            with pytest.raises(DeviceError):
+                worker.describe()
+        began = time.monotonic()
+        worker.close()
+        assert time.monotonic() - began < client._GOODBYE_S
+
+
+@POSIX
+def test_a_second_ctrl_c_leaves_no_orphan(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ended the measurement; the second comes while the child is told goodbye."""
+    worker = Worker(request(tiny))
+    worker.open()
+    os.kill(worker.pid, signal.SIGSTOP)  # it would not go by itself
+    wait, waits = worker._process.wait, []
+
+    def interrupted(timeout: float | None = None) -> int:
+        waits.append(timeout)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return wait(timeout)
+
+    monkeypatch.setattr(worker._process, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worker.close()
+    assert not alive(worker.pid)
+    assert waits == [client._GOODBYE_S, None]
+    worker.close()
+
+
+@POSIX
+def test_one_that_closes_its_answers_and_stays_is_stopped(
+    tiny: Path, poison: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_GOODBYE_S", 0.2)
+    poison(
+        "onnxruntime",
+        "import os, time\nos.closerange(3, 64)\ntime.sleep(600)\n",
+    )
+    with Worker(request(tiny)) as worker:
+        with pytest.raises(DeviceError, match="was stopped") as caught:
+            worker.open()
+        assert caught.value.why == "it closed its answers when asked to open, and did not end"
+        assert not alive(worker.pid)
 
 
 PARENT = """

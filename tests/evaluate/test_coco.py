@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from edgepose.estimator import Estimator
 from edgepose.evaluate import CocoKeypoints, evaluate, holdout_ids
 from edgepose.evaluate import coco as coco_module
 from edgepose.images import read_image, write_image
-from edgepose.spec import Provenance
+from edgepose.spec import COCO_KEYPOINTS, Provenance
 from tests.evaluate.folders import oracle, person, write_folder
 from tests.fakes import FakeRunner, brightness_maps, heatmap_spec
 
@@ -122,6 +123,36 @@ def test_the_holdout_goes_by_photo_not_by_number(tmp_path: Path) -> None:
     tainted = oracle(people, provenance=Provenance(holdout_only=True))
     result = evaluate(Estimator(tainted), CocoKeypoints.load(root))
     assert (result.persons, result.metrics.ap) == (1, pytest.approx(100))
+
+
+def test_a_running_number_is_no_photo_of_the_holdout(tmp_path: Path) -> None:
+    people = [person(10, 785, (20, 10, 50, 100)), person(20, 2261, (30, 10, 50, 100))]
+    root = write_folder(tmp_path / "s", people, {785: "785.png", 2261: "002261.png"}, flat=True)
+    dataset = CocoKeypoints.load(root)
+    tainted = oracle(people, provenance=Provenance(holdout_only=True))
+    with pytest.raises(DatasetError, match="none of them is here"):
+        evaluate(Estimator(tainted), dataset)
+    assert evaluate(Estimator(oracle(people)), dataset).name == "s"
+
+
+def test_an_artefact_does_not_say_how_strictly_it_is_judged(folder: Path) -> None:
+    """With sigmas ten times COCO's, poses that are wrong everywhere would be nearly right."""
+    own = replace(COCO_KEYPOINTS, sigmas=tuple(s * 10 for s in COCO_KEYPOINTS.sigmas))
+    results = [
+        evaluate(
+            Estimator(FakeRunner(replace(heatmap_spec(), keypoints=keypoints), brightness_maps)),
+            CocoKeypoints.load(folder, keypoints),
+        )
+        for keypoints in (COCO_KEYPOINTS, own)
+    ]
+    assert results[1].metrics == results[0].metrics
+    assert results[1].joint_similarity == results[0].joint_similarity
+    assert results[0].note is None
+    assert results[1].note is not None
+    assert "judged by COCO's OKS sigmas" in results[1].note
+    tainted = replace(heatmap_spec(), keypoints=own, provenance=Provenance(holdout_only=True))
+    note = coco_module.coco_task(CocoKeypoints.load(folder, own), tainted).note or ""
+    assert "2 of 3 photos" in note and "OKS sigmas" in note
 
 
 def test_no_holdout_photo_at_all_is_an_error(folder: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from edgepose.errors import InputError, WeightsError
 from edgepose.models import REGISTRY, build, save_weights, spec_for
 from edgepose.models.pretrained import trained
+from edgepose.zoo import ZooEntry
 from tests.models.checkpoints import published
 
 
@@ -56,6 +57,20 @@ def test_a_damaged_checkpoint_of_the_authors_names_its_keys(tmp_path: Path) -> N
     for words in ("1 missing", "1 unexpected (classifier.weight)", "of another shape", "(16, 32"):
         assert words in text
     assert "authors" in text
+
+
+@pytest.mark.parametrize(("figure", "file"), [(False, True), (True, False), (None, True)])
+def test_neither_the_zoo_nor_the_file_takes_back_that_only_the_holdout_counts(
+    figure: bool | None, file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "mgil-w32-32"
+    path = tmp_path / "ours.safetensors"
+    size = spec_for(name).input_size
+    save_weights(build(name), path, model=name, input_size=size, holdout_only=file)
+    figures = {} if figure is None else {"holdout_only": figure}
+    entry = ZooEntry(name, size, True, path, None, path, figures)
+    monkeypatch.setattr("edgepose.models.pretrained.entries", lambda: [entry])
+    assert trained(name)[1].provenance.holdout_only
 
 
 def test_random_weights_are_always_the_same() -> None:

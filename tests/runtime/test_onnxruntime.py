@@ -8,7 +8,7 @@ import pytest
 import edgepose
 from edgepose.errors import ArtefactError, DeviceError, GraphError, SpecError
 from edgepose.runtime.onnxruntime import OnnxRunner
-from edgepose.spec import KeypointSet
+from edgepose.spec import KeypointSet, Provenance
 from tests.fakes import heatmap_spec, write_tiny_onnx
 
 
@@ -64,6 +64,19 @@ def test_missing_corrupt_and_foreign_files(tmp_path: Path) -> None:
 def test_a_spec_can_be_given(tmp_path: Path) -> None:
     path = write_tiny_onnx(tmp_path / "a.onnx", None)
     assert OnnxRunner(path, spec=heatmap_spec()).spec.model == "fake"
+
+
+def test_a_given_spec_takes_nothing_back_of_where_the_weights_come_from(tmp_path: Path) -> None:
+    known = Provenance(weights_sha256="ab", trained_on="photos of val2017", holdout_only=True)
+    path = write_tiny_onnx(tmp_path / "a.onnx", heatmap_spec(provenance=known))
+    other = heatmap_spec(model="renamed", provenance=Provenance(trained_on="nothing at all"))
+    with OnnxRunner(path, spec=other) as runner:
+        assert runner.spec.model == "renamed"
+        assert runner.spec.provenance == known
+    # ... but may add to it.
+    path = write_tiny_onnx(tmp_path / "b.onnx", heatmap_spec())
+    with OnnxRunner(path, spec=heatmap_spec(provenance=known)) as runner:
+        assert runner.spec.provenance == known
 
 
 def test_a_spec_that_contradicts_the_graph(tmp_path: Path) -> None:

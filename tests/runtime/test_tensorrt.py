@@ -20,6 +20,7 @@ from edgepose.runtime import tensorrt
 from edgepose.runtime.cuda.base import CudaError
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.runtime.tensorrt import TensorRTRunner
+from edgepose.spec import Provenance
 from edgepose.trt import sidecar
 from edgepose.trt.sidecar import Profile
 from tests.fakes import heatmap_spec, write_tiny_onnx
@@ -491,6 +492,14 @@ def test_a_spec_that_contradicts_the_engine(world: World) -> None:
         with pytest.raises(SpecError, match=words):
             TensorRTRunner(engine, spec=spec)
         world.cuda.assert_clean()
+
+
+def test_a_given_spec_takes_nothing_back_of_where_the_weights_come_from(world: World) -> None:
+    known = Provenance(weights_sha256="ab", trained_on="photos of val2017", holdout_only=True)
+    engine = world.engine(spec=heatmap_spec(provenance=known))
+    with TensorRTRunner(engine, spec=heatmap_spec(model="renamed")) as runner:
+        assert runner.spec.model == "renamed"
+        assert runner.spec.provenance == known
 
 
 def test_devices_that_an_engine_does_not_run_on(world: World) -> None:

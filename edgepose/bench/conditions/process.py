@@ -30,7 +30,7 @@ def conditions_section(
         **compare_conditions(before, after),
         "threads": threads,
         "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        "niceness": os.nice(0),
+        "niceness": os.nice(0) if hasattr(os, "nice") else None,
         "load_before": before["load"][0] if before["load"] else None,
         "load_after": after["load"][0] if after["load"] else None,
     }

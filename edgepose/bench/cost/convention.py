@@ -17,7 +17,7 @@ PEAK = (
     "Activation peak: at the worst node, the bytes of all tensors that are still to be read or "
     "being written, input and output of the graph included, weights and the working memory of "
     "kernels not. Reshapes cost nothing, elementwise operators write over an input that nobody "
-    "reads later, and what only a Q/DQ pair reads is held in eight bits."
+    "reads later, and what lies between two kernels that compute in eight bits is held in them."
 )
 
 TORCH_PEAK = (

@@ -50,6 +50,24 @@ _ELEMENTWISE = _ACTIVATIONS | {
     "Sum",
     "Where",
 }
+# Kernels in eight bits, as runtimes have them. These read eight bits whatever they write;
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# ... and these where they write eight bits as well.
+_BYTE_KERNELS = _ACTIVATIONS | {
+    "Add",
+    "AveragePool",
+    "Concat",
+    "Gather",
+    "GlobalAveragePool",
+    "MaxPool",
+    "Mul",
+    "Pad",
+    "ReduceMean",
+    "Resize",
+    "Softmax",
+    "Split",
+    "Transpose",
+}
 _BITS: dict[int, int] = {
     TensorProto.INT4: 4,
     TensorProto.UINT4: 4,
@@ -77,6 +95,7 @@ def activation_peak(graph: Graph, shapes: Shapes) -> int | None:
         return None
     last = _last_reads(graph)
     eight = _held_in_eight_bits(graph)
+    floats = _read_as_floats(graph, eight)
     blocks: list[_Block] = []
     of: dict[str, _Block] = {}
 
@@ -95,7 +114,8 @@ def activation_peak(graph: Graph, shapes: Shapes) -> int | None:
             if not name:
                 continue
             size = sizes[name] if name not in eight else _count(shapes, name)
-            source = _overwritten(node, index, size, of, eight) if position == 0 else None
+            taken = position == 0 and not (node.op_type == "DequantizeLinear" and name in floats)
+            source = _overwritten(node, index, size, of, eight) if taken else None
             if source is None:
                 begin(name, size, index)
             else:
@@ -146,6 +166,22 @@ def _held_in_eight_bits(graph: Graph) -> set[str]:
     return held
 
 
+def _read_as_floats(graph: Graph, eight: set[str]) -> set[str]:
+    """Values of which somebody needs the floats: the caller, or a kernel that has no other."""
+    floats = {output.name for output in graph.model.graph.output}
+    for node in reversed(graph.nodes):
+        op = node.op_type
+        if op in _VIEWS:
+            bytes_do = not floats.intersection(node.output)
+        elif op in _BYTE_KERNELS:
+            bytes_do = eight.issuperset(filter(None, node.output))
+        else:
+            bytes_do = op in _PRODUCTS or op == "QuantizeLinear"
+        if not bytes_do:
+            floats.update(reads_of(node))
+    return floats
+
+
 def _overwritten(
     node: onnx.NodeProto, index: int, size: int, of: Mapping[str, _Block], eight: set[str]
 ) -> _Block | None:
@@ -155,7 +191,7 @@ def _overwritten(
     if not read:
         return None
     if op in _VIEWS or op == "DequantizeLinear":
-        return read[0]  # a kernel that computes in eight bits reads them as they are
+        return read[0]  # kernels that compute in eight bits read them as they are
     if op == "QuantizeLinear" and node.input[0] in eight:
         return read[0]
     if op not in _ELEMENTWISE:

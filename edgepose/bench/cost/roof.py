@@ -8,7 +8,6 @@ slower, and never faster.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.bench.cost.convention import CPU_ROOF, GPU_ROOF
+from edgepose.parallel import thread_environment
 
 __all__ = ["roof"]
 
 _PROBE = Path(__file__).with_name("_gemm.py")
 _SECONDS = 1.5
 _LIMIT = 120  # of the process, imports and a cold GPU included
-_POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def roof(
@@ -59,7 +58,8 @@ def roof(
             text=True,
             timeout=_LIMIT,
             check=False,
-            env=_environment(threads),
+            # The probe's folder is full of modules that no library is to take for others.
+            env={**thread_environment(threads), "PYTHONSAFEPATH": "1"},
         )
         found = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as error:
@@ -67,12 +67,6 @@ def roof(
     if "unavailable" in found:
         return {"unavailable": str(found["unavailable"])}
     return {"gflops": round(found["gflops"], 1), "how": _words(found, threads)}
-
-
-def _environment(threads: int | None) -> dict[str, str]:
-    given = dict.fromkeys(_POOLS, str(threads)) if threads else {}
-    # The probe's folder is full of modules that no library is to take for others.
-    return {**os.environ, **given, "PYTHONSAFEPATH": "1"}
 
 
 def _words(found: Mapping[str, Any], threads: int | None) -> str:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from edgepose.bench.power.find import Found, find_meters
 from edgepose.bench.power.meter import Meter
 from edgepose.bench.power.sampling import INTERVAL_S, Sampler
-from edgepose.errors import DeviceError, EdgeposeError
+from edgepose.errors import DeviceError, EdgeposeError, InputError
 
-__all__ = ["PowerInterrupted", "Sustained", "Sustainer", "measure_power"]
+__all__ = ["PowerInterrupted", "PowerRun", "Sustained", "Sustainer", "measure_power"]
 
+_log = logging.getLogger(__name__)
 _STAGE = "frame"
-_CALM_S = 2.0
+_CALM_S = 10.0
 _IDLE_S = 3.0
+# Two measurements of the idle power agree within this share, or so many watts.
+_STEADY = 0.03
+_STEADY_WATTS = 0.05
 
 
 class Sustained(Protocol):
@@ -42,33 +48,62 @@ class Sustainer(Protocol):
         """Call it again and again for so long."""
 
 
+@dataclass(frozen=True)
+class PowerRun:
+    """What came of it.
+
+    Attributes:
+        sections: Label -> the record's section on power. Where nothing is readable it is
+            ``{"unavailable", "tried"}``. A batch that was not measured is under ``left_out`` with
+            the reason.
+        failures: Label -> the first error of an artefact, or of a meter while it was busy. That it
+            does not take a batch is none.
+    """
+
+    sections: dict[str, dict[str, Any]]
+    failures: dict[str, EdgeposeError]
+
+
 class PowerInterrupted(KeyboardInterrupt):
     """Ctrl-C during :func:`measure_power`.
 
     Args:
-        sections: What it would have returned, with what was measured until then.
+        run: What it would have returned, with what was measured until then.
+
+    Attributes:
+        sections: Of that run.
+        failures: Likewise.
     """
 
-    def __init__(self, sections: dict[str, dict[str, Any]]) -> None:
-        self.sections = sections
+    def __init__(self, run: PowerRun) -> None:
+        self.sections, self.failures = run.sections, run.failures
         super().__init__("the measurement of power was interrupted")
 
 
 @dataclass
 class _Kept:
-    """What was measured of one artefact."""
+    """What was measured of one artefact, by batch."""
 
-    batches: list[dict[str, Any]] = field(default_factory=list)
-    left_out: list[dict[str, Any]] = field(default_factory=list)
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    left_out: dict[int, str] = field(default_factory=dict)
+    failure: EdgeposeError | None = None
 
 
 @dataclass(frozen=True)
 class _Idle:
-    """Power while all artefacts rest."""
+    """Power while all artefacts rest.
+
+    Attributes:
+        watts: In all.
+        rails: Of each rail.
+        seconds: How long it was measured.
+        steady: Whether the measurement before it found about the same.
+    """
 
     watts: float
     rails: dict[str, float]
     seconds: float
+    steady: bool = False
 
 
 def measure_power(
@@ -81,11 +116,14 @@ def measure_power(
     idle_seconds: float = _IDLE_S,
     calm_seconds: float = _CALM_S,
     interval_s: float = INTERVAL_S,
-) -> dict[str, dict[str, Any]]:
+    seed: int = 0,
+) -> PowerRun:
     """Power and energy of frames with each number of persons.
 
-    All artefacts are open and rest at first: that is the idle power. Then one after the other is
-    kept busy. What meters tell of the time right after a change of load is left out of both
+    All artefacts are open and rest at first, until the power they rest at is steady: that is the
+    idle power. Then each is kept busy with each batch, in an order that is drawn, so that a board
+    that warms up favours none. At the end the idle power is measured again; the mean of both is
+    what counts. What meters tell of the time right after a change of load is left out of all of it
     (:attr:`~edgepose.bench.power.meter.Meter.settle_s`).
 
     Args:
@@ -95,12 +133,9 @@ def measure_power(
         progress: Called with (measured, in all).
         found: Meters; those of this machine by default, which are then closed at the end.
         idle_seconds: How long the idle power is measured.
-        calm_seconds: Rest before that, in which clocks fall.
+        calm_seconds: No measurement of it begins later, however unsteady it is.
         interval_s: Pace of the readings.
-
-    Returns:
-        Label -> the record's section ``power``. Where nothing is readable it is ``{"unavailable",
-        "tried"}``. A batch that cannot be measured is under ``left_out`` with the reason.
+        seed: Of the order.
 
     Raises:
         PowerInterrupted: Ctrl-C; it holds what was measured until then.
@@ -116,36 +151,56 @@ def measure_power(
                 idle_seconds=idle_seconds,
                 calm_seconds=calm_seconds,
                 interval_s=interval_s,
+                seed=seed,
             )
     tried = [{"meter": row.meter, "why": row.why} for row in found.tried]
     if not found.meters:
-        return {label: {"unavailable": found.why_none, "tried": tried} for label in workers}
+        return _unavailable(workers, found.why_none, tried)
     bench = _Bench(found.meters, interval_s)
     kept = {label: _Kept() for label in workers}
-    idle: _Idle | None = None
+    turns = [(batch, label) for batch in batches for label in workers]
+    random.Random(seed).shuffle(turns)  # noqa: S311 - an order, no secret
+    idle: list[_Idle] = []
     interrupted = False
     try:
-        time.sleep(calm_seconds)
-        idle = bench.idle(idle_seconds)
-        turns = [(batch, label) for batch in batches for label in workers]
+        idle.append(bench.rest(idle_seconds, calm_seconds))
         for done, (batch, label) in enumerate(turns):
-            try:
-                row = bench.busy(workers[label], batch, seconds, idle)
-                kept[label].batches.append(row)
-            except EdgeposeError as error:
-                why = f"{error.what}: {error.why}" if error.why else error.what
-                kept[label].left_out.append({"batch": batch, "why": why})
+            _measure(bench, workers[label], batch, seconds, kept[label])
             if progress is not None:
                 progress(done + 1, len(turns))
-    except DeviceError as error:  # the idle power could not be measured: nor can the rest
-        why = f"{error.what}: {error.why}" if error.why else error.what
-        return {label: {"unavailable": why, "tried": tried} for label in workers}
+        idle.append(bench.rest(idle_seconds, calm_seconds))
+    except DeviceError as error:  # a meter fails even while nothing happens
+        if not idle:
+            return _unavailable(workers, _words(error), tried)
+        _log.warning("the idle power was not measured again: %s", _words(error))
     except KeyboardInterrupt:
         interrupted = True
-    sections = {label: bench.section(kept[label], idle, tried) for label in workers}
+    run = PowerRun(
+        {label: bench.section(kept[label], batches, idle, tried) for label in workers},
+        {label: rows.failure for label, rows in kept.items() if rows.failure is not None},
+    )
     if interrupted:
-        raise PowerInterrupted(sections)
-    return sections
+        raise PowerInterrupted(run)
+    return run
+
+
+def _unavailable(labels: Iterable[str], why: str, tried: list[dict[str, str]]) -> PowerRun:
+    return PowerRun({label: {"unavailable": why, "tried": tried} for label in labels}, {})
+
+
+def _measure(bench: _Bench, worker: Sustainer, batch: int, seconds: float, kept: _Kept) -> None:
+    """One batch of one artefact; what fails is written down."""
+    try:
+        kept.rows[batch] = bench.busy(worker, batch, seconds)
+    except InputError as error:  # it does not take such a batch
+        kept.left_out[batch] = _words(error)
+    except EdgeposeError as error:
+        kept.left_out[batch] = _words(error)
+        kept.failure = kept.failure or error
+
+
+def _words(error: EdgeposeError) -> str:
+    return f"{error.what}: {error.why}" if error.why else error.what
 
 
 class _Bench:
@@ -156,7 +211,22 @@ class _Bench:
         self.interval_s = interval_s
         self.settle_s = max(meter.settle_s for meter in meters)
 
-    def idle(self, seconds: float) -> _Idle:
+    def rest(self, seconds: float, longest_s: float) -> _Idle:
+        """The idle power, once it is steady: clocks fall and boards cool for a while.
+
+        Raises:
+            DeviceError: A meter fails.
+        """
+        began = time.monotonic()
+        idle = self._idle(seconds)
+        while not idle.steady and time.monotonic() - began < longest_s:
+            before, idle = idle, self._idle(seconds)
+            change = abs(idle.watts - before.watts)
+            steady = change <= max(_STEADY * abs(before.watts), _STEADY_WATTS)
+            idle = replace(idle, steady=steady)
+        return idle
+
+    def _idle(self, seconds: float) -> _Idle:
         with Sampler(self.meters, self.interval_s) as sampler:
             begin = time.perf_counter_ns()
             time.sleep(self.settle_s + seconds)
@@ -165,8 +235,8 @@ class _Bench:
         rails = _rails(sampler, begin, end)
         return _Idle(self._sum(rails), rails, (end - begin) / 1e9)
 
-    def busy(self, worker: Sustainer, batch: int, seconds: float, idle: _Idle) -> dict[str, Any]:
-        """One row of the record's ``batches``.
+    def busy(self, worker: Sustainer, batch: int, seconds: float) -> dict[str, Any]:
+        """One row of the record's ``batches``, but for what is above the idle power.
 
         Raises:
             EdgeposeError: The artefact fails, or a meter.
@@ -185,15 +255,11 @@ class _Bench:
         # Frames come at a steady rate, so that those of the interval are its share of all.
         frames = done.calls * (end - begin) / (end - done.started_ns)
         joules = watts * measured / frames
-        above = (watts - idle.watts) * measured / frames
         return {
             "batch": batch,
             "watts": watts,
-            "watts_above_idle": watts - idle.watts,
             "joules_per_frame": joules,
-            "joules_per_frame_above_idle": above,
             "joules_per_person": joules / batch,
-            "joules_per_person_above_idle": above / batch,
             "frames": frames,
             "seconds": measured,
             "samples": min(series.samples(begin, end) for series in sampler.series),
@@ -201,26 +267,48 @@ class _Bench:
         }
 
     def section(
-        self, kept: _Kept, idle: _Idle | None, tried: list[dict[str, str]]
+        self,
+        kept: _Kept,
+        batches: Sequence[int],
+        idle: Sequence[_Idle],
+        tried: list[dict[str, str]],
     ) -> dict[str, Any]:
-        if not kept.batches:
-            reasons = [f"batch {row['batch']}: {row['why']}" for row in kept.left_out]
+        """The record's section of one artefact, with the idle power before and after."""
+        left_out = [{"batch": b, "why": kept.left_out[b]} for b in batches if b in kept.left_out]
+        if not kept.rows:
+            reasons = [f"batch {row['batch']}: {row['why']}" for row in left_out]
             why = "; ".join(reasons) or "interrupted before it was measured"
             return {"unavailable": why, "tried": tried}
+        watts = sum(row.watts for row in idle) / len(idle)
         return {
             "meter": " and ".join(dict.fromkeys(meter.name for meter in self.meters)),
             "scope": "; ".join(meter.scope for meter in self.meters),
             "rails": [rail for meter in self.meters for rail in meter.rails],
             "total": [rail for meter in self.meters for rail in meter.total],
-            "idle_watts": None if idle is None else idle.watts,
-            "idle": None if idle is None else {"seconds": idle.seconds, "rails": idle.rails},
-            "batches": kept.batches,
-            "left_out": kept.left_out,
+            "idle_watts": watts,
+            "idle": {
+                "before": asdict(idle[0]),
+                "after": asdict(idle[1]) if len(idle) > 1 else None,
+            },
+            "batches": [_above(kept.rows[b], watts) for b in batches if b in kept.rows],
+            "left_out": left_out,
             "tried": tried,
         }
 
     def _sum(self, rails: Mapping[str, float]) -> float:
         return sum(rails[rail] for meter in self.meters for rail in meter.total)
+
+
+def _above(row: dict[str, Any], idle_watts: float) -> dict[str, Any]:
+    """A row with what is due to the work alone."""
+    watts = row["watts"] - idle_watts
+    joules = watts * row["seconds"] / row["frames"]
+    return {
+        **row,
+        "watts_above_idle": watts,
+        "joules_per_frame_above_idle": joules,
+        "joules_per_person_above_idle": joules / row["batch"],
+    }
 
 
 def _rails(sampler: Sampler, begin_ns: int, end_ns: int) -> dict[str, float]:

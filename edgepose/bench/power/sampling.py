@@ -84,6 +84,11 @@ class Series:
         except DeviceError as error:
             self.trouble = f"{error.what}: {error.why}" if error.why else error.what
             return
+        lacking = [rail for rail in self.meter.rails if rail not in reading]
+        if lacking:
+            told = ", ".join(sorted(reading)) or "none"
+            self.trouble = f"it no longer tells {', '.join(lacking)}, and its rails are {told}"
+            return
         self.times_ns.append((before + time.perf_counter_ns()) // 2)
         self.readings.append(reading)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import queue
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from edgepose.bench.worker.request import Opened, Request, Sustained, Warmed
 from edgepose.closing import Closing
 from edgepose.ending import ending, killed
 from edgepose.errors import ArtefactError, DeviceError, EdgeposeError
+from edgepose.parallel import thread_environment
 from edgepose.redact import redact
 
 __all__ = ["Worker"]
@@ -36,14 +36,6 @@ _CHILD = (
     "from edgepose.bench.worker.child import main; main(began)"
 )
 _GOODBYE_S = 10.0
-# How many threads OpenMP and the BLAS libraries start.
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 class Worker(Closing):
@@ -80,7 +72,7 @@ class Worker(Closing):
                 stderr=self._noise,
                 text=True,
                 encoding="utf-8",
-                env=_environment(request.threads),
+                env=thread_environment(request.threads),
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
             )
         except OSError as error:
@@ -175,18 +167,22 @@ class Worker(Closing):
         return told
 
     def close(self) -> None:
-        """End the process; at once if it is busy. May be called twice."""
+        """End the process; at once if it is busy, or on Ctrl-C. May be called twice."""
         if self._noise.closed:
             return
-        if self._busy:  # Ctrl-C, or an error, while it worked
-            self._process.kill()
-        else:
-            self._send({"do": "close"})
         try:
-            self._process.wait(_GOODBYE_S)
+            if not self._busy:
+                self._send({"do": "close"})
+                self._process.wait(_GOODBYE_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            pass
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing of it stays, whatever it is doing."""
+        self._process.kill()  # does nothing to one that is known to have ended
+        self._process.wait()
         self._reader.join()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -211,7 +207,9 @@ class Worker(Closing):
             try:
                 line = self._answers.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                raise self._given_up(do) from None
+                raise self._given_up(
+                    f"it gave no sign of life for {self._patience_s:g} s when asked to {do}"
+                ) from None
             if not line:
                 raise self._death(do)
             told = json.loads(line)
@@ -241,18 +239,21 @@ class Worker(Closing):
             self._answers.put(line)
         self._answers.put("")
 
-    def _given_up(self, do: str) -> EdgeposeError:
+    def _given_up(self, why: str) -> EdgeposeError:
         self._process.kill()
         self._process.wait()
         self._dead = DeviceError(
             f"{self.request.label} was stopped",
-            f"it gave no sign of life for {self._patience_s:g} s when asked to {do}",
+            why,
             "run it alone to see where it hangs, or leave it out",
         )
         return self._dead
 
     def _death(self, do: str) -> EdgeposeError:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(_GOODBYE_S)
+        except subprocess.TimeoutExpired:  # it hangs in the last deeds of its libraries
+            return self._given_up(f"it closed its answers when asked to {do}, and did not end")
         self._noise.seek(0)
         why = redact(ending(code, self._noise.read()))
         what = f"the process of {self.request.label} ended when asked to {do}"
@@ -267,9 +268,3 @@ class Worker(Closing):
 def _as_error(told: dict[str, Any]) -> EdgeposeError:
     kind: type[EdgeposeError] = getattr(errors, told["kind"])
     return kind(told["what"], told["why"], told["hint"])
-
-
-def _environment(threads: int | None) -> dict[str, str]:
-    if threads is None:
-        return dict(os.environ)
-    return {**os.environ, **dict.fromkeys(_THREADS, str(threads))}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.spec import RECORD_KEY
+from edgepose.spec import METADATA_KEY, RECORD_KEY
 
 __all__ = ["OnnxFacts", "onnx_facts"]
 
@@ -36,10 +36,12 @@ class OnnxFacts:
         precision: ``fp32``, ``fp16``, ``int8`` or ``int8-fp16``, from weights and operators; None
             where the file is no ONNX file.
         record: What edgepose wrote of its making; None where nobody did.
+        carries_spec: Whether it says how it is to be used.
     """
 
     precision: str | None
     record: dict[str, Any] | None
+    carries_spec: bool
 
 
 def onnx_facts(path: Path) -> OnnxFacts:
@@ -48,15 +50,16 @@ def onnx_facts(path: Path) -> OnnxFacts:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             return _facts(data)
     except (OSError, ValueError, IndexError):
-        return OnnxFacts(None, None)
+        return OnnxFacts(None, None, carries_spec=False)
 
 
 def _facts(data: mmap.mmap) -> OnnxFacts:
-    quantised = halved = weighs = False
+    quantised = halved = weighs = carries_spec = False
     record: dict[str, Any] | None = None
     for number, value in _fields(data, (0, len(data))):
         if number == _MODEL_METADATA and isinstance(value, tuple):
             entry = {n: data[v[0] : v[1]] for n, v in _fields(data, value) if isinstance(v, tuple)}
+            carries_spec = carries_spec or entry.get(_ENTRY_KEY) == METADATA_KEY.encode()
             if entry.get(_ENTRY_KEY) == RECORD_KEY.encode():
                 found = json.loads(entry.get(_ENTRY_VALUE, b"null"))
                 record = found if isinstance(found, dict) else None
@@ -70,8 +73,9 @@ def _facts(data: mmap.mmap) -> OnnxFacts:
                     weighs = True
                     halved = halved or _type(data, part) == _FLOAT16
     if not weighs:
-        return OnnxFacts(None, record)
-    return OnnxFacts("-".join(["int8"] * quantised + ["fp16"] * halved) or "fp32", record)
+        return OnnxFacts(None, record, carries_spec)
+    precision = "-".join(["int8"] * quantised + ["fp16"] * halved) or "fp32"
+    return OnnxFacts(precision, record, carries_spec)
 
 
 def _operator(data: mmap.mmap, node: _Span) -> str:

@@ -56,11 +56,12 @@ def test_the_sampler_encloses_its_block_and_reads_on() -> None:
     meters = [SyntheticMeter(watts=12.0), SyntheticMeter(watts=3.0, unit="joules")]
     with Sampler(meters, 0.01) as sampler:
         begin = time.perf_counter_ns()
-        time.sleep(0.25)
-        end = time.perf_counter_ns()
+        end = begin
+        while any(series.samples(begin, end) < 6 for series in sampler.series):
+            time.sleep(0.01)
+            end = time.perf_counter_ns()
     for series, watts in zip(sampler.series, (12.0, 3.0), strict=True):
         assert series.times_ns[0] <= begin and end <= series.times_ns[-1]
-        assert series.samples(begin, end) >= 5
         assert series.watts(begin, end)["whole"] == pytest.approx(watts, rel=0.05)
         assert series.watts(begin, end)["half"] == pytest.approx(watts / 2, rel=0.05)
     readings = len(sampler.series[0].times_ns)
@@ -75,6 +76,21 @@ def test_a_meter_that_stops_in_the_middle() -> None:
         time.sleep(0.1)
         end = time.perf_counter_ns()
     with pytest.raises(DeviceError, match="synthetic stopped: no reading: it fell silent"):
+        sampler.series[0].watts(begin, end)
+
+
+def test_a_meter_that_no_longer_tells_a_rail() -> None:
+    class Changing(SyntheticMeter):
+        def read(self) -> dict[str, float]:
+            told = super().read()
+            return told if self._taken < 3 else {"half": told["half"], "other": 1.0}
+
+    with Sampler([Changing(watts=1.0)], 0.001) as sampler:
+        begin = time.perf_counter_ns()
+        while not sampler.series[0].trouble:
+            time.sleep(0.001)
+        end = time.perf_counter_ns()
+    with pytest.raises(DeviceError, match="no longer tells whole, and its rails are half, other"):
         sampler.series[0].watts(begin, end)
 
 
