@@ -14,6 +14,8 @@ import pytest
 
 import edgepose
 from edgepose.bench.records import describe_artefact
+from edgepose.bench.worker import Request
+from edgepose.bench.worker.opening import open_contender
 from edgepose.cli import main
 from edgepose.errors import DeviceError, GraphError
 from edgepose.images import read_image
@@ -107,14 +109,15 @@ def test_run_takes_an_engine(command: Command, engine: Path, tmp_path: Path) -> 
     assert "the artefact" in done.err
 
 
-def test_bench_takes_an_engine(command: Command, engine: Path, tmp_path: Path) -> None:
-    done = command("bench", engine, "--batch", "1,3", "--json")
-    assert done.code == 0, done.err
-    (record,) = json.loads(done.out)
-    assert record["runner"]["runtime"] == "tensorrt"
-    assert record["runner"]["graphs"].startswith("on")
-    assert {row["batch"] for row in record["results"]} == {1, 3}
-    assert "--device" not in record["command"]
+def test_bench_takes_an_engine(engine: Path) -> None:
+    """What its worker does; in this process, since the fakes are here."""
+    request = Request(label="pose.engine", artefact=str(engine), kind="engine")
+    contender, opened = open_contender(request, 0)
+    assert opened.describe["runtime"] == "tensorrt"
+    assert opened.describe["graphs"].startswith("on")
+    assert set(opened.stages) == {"network", "device", "frame"}
+    for stage in opened.stages:
+        assert len(contender.visit(stage, 3, calls=2, untimed=1)) == 2
 
 
 # --- this machine as it is ---
