@@ -140,11 +140,12 @@ def main() -> int:
         sys.stdout.write(json.dumps(record.to_dict()) + "\n")
         return 0
     for row in results:
-        low, high = row["interval_95"]
+        interval = row["interval_95"]
+        spread = f", {interval[0]:.2f}..{interval[1]:.2f}" if interval else ""
         sys.stdout.write(
             f"{row['pair']:<58} {row['baseline_persons_per_s']:6.1f} -> "
             f"{row['contender_persons_per_s']:6.1f} persons/s "
-            f"(time x {row['ratio']:.2f}, {low:.2f}..{high:.2f})\n"
+            f"(time x {row['ratio']:.2f}{spread})\n"
         )
     return 0
 
@@ -157,7 +158,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--model", action="append", help="registry name; may be repeated")
     parser.add_argument("--batch", type=int, default=64, help="persons a step (64)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (5)")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds (6); fewer give no interval")
     parser.add_argument("--threads", type=int, default=cores, help=f"threads (all: {cores})")
     parser.add_argument("--compile", action="store_true", help="time torch.compile as well")
     parser.add_argument("--json", action="store_true", help="print the record")

@@ -142,7 +142,8 @@ def figures(batch: int, timed: Mapping[str, Timed], baseline: str | None) -> lis
         rounds = 0 if below is None else min(len(one.host), len(below.host))
         if below is not None and one is not below and rounds >= 2:
             ratio = paired_ratio(one.host[:rounds], below.host[:rounds])
-            row["ratio"] = {"to": baseline, **{k: round(v, 4) for k, v in vars(ratio).items()}}
+            ends = {key: value and round(value, 4) for key, value in vars(ratio).items()}
+            row["ratio"] = {"to": baseline, **ends}
         rows.append(row)
     return rows
 

@@ -11,14 +11,16 @@ from typing import Any
 from edgepose.bench.reading import (
     Accuracy,
     Difference,
+    ap_between,
     ap_of,
     ap_protocol,
     batches,
+    calls,
     cell,
-    flip_parity,
     holds,
     names,
-    reference,
+    references,
+    vague_tail,
     why_missing,
 )
 from edgepose.bench.record import ArtefactRecord
@@ -194,6 +196,8 @@ def _judge(
     share = f"{time:.3g} ms of {question.budget_ms:.3g} ms"
     if timed != question.persons:
         share += f" (timed with {timed} persons)"
+    if question.percentile == "p99" and vague_tail(found):
+        share += f" (nearly the slowest of {calls(found)} calls)"
     if time > question.budget_ms:
         fits, why = False, f"too slow: {share}"
     elif question.min_ap is None:
@@ -229,11 +233,12 @@ def _best(
     judged = [index for index in inside if aps[index] is not None]
     fastest = min(inside, key=lambda index: _time(rows[index]))
     if not judged:
-        why = f"the fastest within {question}: {_time(rows[fastest]):.3g} ms; no AP was measured"
+        time = f"{_time(rows[fastest]):.3g} ms"
+        why = f"the shortest time within {question}: {time}; no AP was measured"
         return fastest, why, {}
     top = max(judged, key=lambda index: (_ap(rows[index]), -_time(rows[index])))
-    flip, against = _flip(aps), reference(records)
-    tied = {index: _between(records[index], records[top], flip, against) for index in judged}
+    flip, against = _flip(aps), references(records, ("parity",))
+    tied = {index: ap_between(records[index], records[top], flip, against) for index in judged}
     equal = [
         index
         for index in judged
@@ -246,8 +251,8 @@ def _best(
         why = f"the highest AP ({_ap(row):.1f} %) {many} within {question}"
     else:
         why = (
-            f"the fastest {many} within {question} and whose AP ({_ap(row):.1f} %) cannot be told "
-            f"from the highest ({_ap(rows[top]):.1f} % of {rows[top].name})"
+            f"the shortest time {many} within {question} and whose AP ({_ap(row):.1f} %) "
+            f"cannot be told from the highest ({_ap(rows[top]):.1f} % of {rows[top].name})"
         )
     why += f": {_time(row):.3g} ms"
     words = {
@@ -268,33 +273,7 @@ def _nothing(rows: Sequence[Row], question: _Question) -> str:
     if not timed:
         return f"nothing keeps within {question}: no frame was timed"
     near = min(timed, key=_time)
-    return f"nothing keeps within {question}; the fastest is {near.name} with {_time(near):.3g} ms"
-
-
-def _between(
-    one: ArtefactRecord, other: ArtefactRecord, flip: bool, against: str | None
-) -> Difference | None:
-    """AP of one less that of another of the same run."""
-    if one.run != other.run:
-        return None
-    first, second = _to_reference(one, flip, against), _to_reference(other, flip, against)
-    if first is None or second is None:
-        return None
-    value = first.value - second.value
-    below = math.hypot(first.value - first.low, second.high - second.value)
-    above = math.hypot(first.high - first.value, second.value - second.low)
-    return Difference(value, value - below, value + above)
-
-
-def _to_reference(record: ArtefactRecord, flip: bool, against: str | None) -> Difference | None:
-    """AP less that of the reference; nothing at all for the reference itself."""
-    if record.label == against:
-        return Difference(0.0, 0.0, 0.0)
-    part = flip_parity(record, flip)
-    if part is None or part["ap_difference"] is None:
-        return None
-    found = part["ap_difference"]
-    return Difference(found["value"], *found["interval_95"])
+    return f"nothing keeps within {question}; the nearest is {near.name} with {_time(near):.3g} ms"
 
 
 def _tie(difference: Difference | None, ap: float, top: float) -> bool:

@@ -1,12 +1,18 @@
 """Records of today against records of yesterday: what became slower, larger or less accurate.
 
-The two sides were measured at different times, so that nothing can be paired. Each side's rounds
-are resampled on their own, and a change counts only where the whole interval lies beyond what is
-tolerated. What differs between the machines is named, since it may be the reason.
+The two sides were measured at different times, so that their times cannot be paired. Each side's
+rounds are resampled on their own, and a change counts only where the whole interval lies beyond
+what is tolerated. Such an interval is of the rounds inside each run: by how much one machine
+differs from itself from one run to the next, nobody has measured, and it is not in it. Where both
+sides were timed against the same reference, the ratios to it are held against each other too; they
+feel less of the machine's mood. What else differs is named, since it may be the reason.
+
+Whatever was measured then and is not there now counts as broken: silence is no good news.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -14,18 +20,24 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgepose.bench.reading import ap_of, ap_protocol, batches, cell, holds, why_missing
+from edgepose.bench.losses import broken, unasked
+from edgepose.bench.reading import TimeRatio, accuracies, batches, cell, holds, ratio, references
 from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.statistics import LEAST_ROUNDS, Interval
 from edgepose.errors import InputError
 
 __all__ = ["Change", "Comparison", "compare_records"]
 
-Verdict = Literal["same", "better", "worse", "unclear"]
-Unit = Literal["ms", "bytes", "AP"]
+Verdict = Literal["same", "better", "worse", "unclear", "not judged"]
+Unit = Literal["ms", "ratio", "bytes", "AP", "PCKh"]
 
 _HARDWARE = ("board", "cpu", "gpu", "usable_cores", "memory_gib", "governor")
 _STAGES = ("frame", "network", "device")
-_PERCENTILES = {"p50": 50.0, "p99": 99.0}
+_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+# The 99th percentile of the few calls of a run is nearly its slowest call: told, not judged.
+_JUDGED = ("p50", "p95")
+# Loads that differ by as much are different conditions.
+_LOAD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +47,16 @@ class Change:
     Attributes:
         label: The artefact.
         what: The figure, in words.
-        unit: ``ms``, ``bytes`` or ``AP``.
+        unit: ``ms``, ``ratio`` (of times, to the reference of both sides), ``bytes``, ``AP`` or
+            ``PCKh`` (both in percent).
         old: Then.
         new: Now.
-        change: New over old; for AP, new less old.
-        interval_95: Of ``change``, by bootstrap over rounds; None where there is one figure only.
-        verdict: ``worse`` or ``better`` beyond tolerance and doubt, ``unclear`` where the change is
-            beyond tolerance and its interval is not, ``same`` otherwise.
+        change: New over old; for AP and PCKh, new less old.
+        interval_95: Of ``change``, by bootstrap over the rounds inside each run; None where there
+            are fewer than 6 rounds, or one figure only.
+        verdict: ``worse`` or ``better`` beyond tolerance and the noise inside the runs, ``unclear``
+            where the change is beyond tolerance and its interval is not, ``same`` otherwise; ``not
+            judged`` for what is only told.
     """
 
     label: str
@@ -50,7 +65,7 @@ class Change:
     old: float
     new: float
     change: float
-    interval_95: tuple[float, float] | None
+    interval_95: Interval | None
     verdict: Verdict
 
 
@@ -60,10 +75,10 @@ class Comparison:
 
     Attributes:
         changes: One a figure that both sides have.
-        broken: Artefacts or sections that were measured then and failed now.
+        broken: What was measured then and is not there now, and what fails since.
         warnings: What differs between the two measurements, or was not compared.
         tolerance: Share by which times and bytes may grow.
-        ap_tolerance: Points by which AP may drop.
+        ap_tolerance: Points by which AP and PCKh may drop.
     """
 
     changes: tuple[Change, ...]
@@ -74,7 +89,7 @@ class Comparison:
 
     @property
     def regressed(self) -> bool:
-        """Whether anything is worse beyond tolerance and doubt, or no longer works."""
+        """Whether anything is worse beyond tolerance and noise, or no longer there."""
         return bool(self.broken) or any(change.verdict == "worse" for change in self.changes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,8 +111,8 @@ def compare_records(
         old: Then.
         new: Now.
         tolerance: Share by which a time or a number of bytes may grow: 0.05 is 5 %.
-        ap_tolerance: Points by which AP may drop. The sides' keypoints are not kept in records, so
-            that there is no interval for it.
+        ap_tolerance: Points by which AP and PCKh may drop. The sides' keypoints are not kept in
+            records, so that there is no interval for it.
 
     Raises:
         InputError: No artefact is on both sides, or one is on a side twice.
@@ -105,19 +120,22 @@ def compare_records(
     """
     if tolerance < 0 or ap_tolerance < 0:
         raise ValueError(f"tolerances are not negative: {tolerance}, {ap_tolerance}")
-    pairs, warnings = _matched(old, new)
+    pairs, lost, warnings = _matched(old, new)
     changes: list[Change] = []
-    broken: list[str] = []
     for before, after in pairs:
         warnings += _differences(before, after)
-        broken += _broken(before, after)
-        changes += _times(before, after, tolerance)
+        lost += broken(before, after, new)
+        warnings += unasked(before, after, new)
+        times = list(_times(before, after, tolerance))
+        ratios, why = _ratios(before, after, old, new, tolerance)
+        changes += times
+        changes += ratios
+        warnings += [why] if why else _contradiction(after.label, times, ratios)
         changes += _bytes(before, after, tolerance)
         changes += _accuracy(before, after, ap_tolerance)
-        warnings += _uncompared(before, after)
     return Comparison(
         changes=tuple(changes),
-        broken=tuple(broken),
+        broken=tuple(lost),
         warnings=tuple(dict.fromkeys(warnings)),
         tolerance=tolerance,
         ap_tolerance=ap_tolerance,
@@ -126,9 +144,10 @@ def compare_records(
 
 def _matched(
     old: Sequence[ArtefactRecord], new: Sequence[ArtefactRecord]
-) -> tuple[list[tuple[ArtefactRecord, ArtefactRecord]], list[str]]:
+) -> tuple[list[tuple[ArtefactRecord, ArtefactRecord]], list[str], list[str]]:
+    """Pairs; artefacts that are lost; artefacts that are new."""
     if len(old) == len(new) == 1:
-        return [(old[0], new[0])], []
+        return [(old[0], new[0])], [], []
     sides = {"old": _by_label(old, "old"), "new": _by_label(new, "new")}
     both = [label for label in sides["old"] if label in sides["new"]]
     if not both:
@@ -138,13 +157,13 @@ def _matched(
             f"{', '.join(sides['new'])}",
             "give one record on each side, or measure the same artefacts",
         )
-    lonely = [
-        f"{label} is only in the {side} records"
-        for side, records in sides.items()
-        for label in records
-        if label not in both
+    lost = [
+        f"{label} was measured then and is not in the new records"
+        for label, record in sides["old"].items()
+        if label not in both and record.status != "failed"
     ]
-    return [(sides["old"][label], sides["new"][label]) for label in both], lonely
+    added = [f"{label} is only in the new records" for label in sides["new"] if label not in both]
+    return [(sides["old"][label], sides["new"][label]) for label in both], lost, added
 
 
 def _by_label(records: Sequence[ArtefactRecord], side: str) -> dict[str, ArtefactRecord]:
@@ -168,6 +187,9 @@ def _differences(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[str]:
     for side, record in (("then", old), ("now", new)):
         for reason in (record.conditions or {}).get("throttled", ()):
             yield f"the machine was slowed down {side}: {reason}"
+    then, now = ((record.conditions or {}).get("load_before") for record in (old, new))
+    if then is not None and now is not None and abs(then - now) > _LOAD:
+        yield f"other load before the start: {then:.2f} then, {now:.2f} now"
 
 
 def _surroundings(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[tuple[str, Any, Any]]:
@@ -201,51 +223,106 @@ def _words(value: Any) -> str:
     return str(value)
 
 
-def _broken(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[str]:
-    for failure in new.failures:
-        section = failure["section"]
-        if not any(before["section"] == section for before in old.failures):
-            why = f": {failure['why']}" if failure["why"] else ""
-            yield f"{new.label} failed now and not then: {failure['what']}{why}"
-
-
-def _uncompared(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[str]:
-    for section in ("latency", "memory", "accuracy"):
-        then, now = getattr(old, section), getattr(new, section)
-        if holds(then) and not holds(now):
-            reason = why_missing(now) or "not asked for"
-            yield f"{new.label}: {section} was measured then and is not now ({reason})"
-    theirs, ours = ap_protocol([old]), ap_protocol([new])
-    if theirs and ours and ap_of(new, theirs) is None:
-        yield f"{new.label}: the APs are of different protocols and are not compared"
-
-
 def _times(old: ArtefactRecord, new: ArtefactRecord, tolerance: float) -> Iterator[Change]:
     for stage in _STAGES:
         for batch in batches(old, stage):
             before, after = cell(old, stage, batch), cell(new, stage, batch)
             if before is None or after is None:
                 continue
-            intervals = _ratio_intervals(before["samples_ms"], after["samples_ms"])
+            sides = (before["samples_ms"], after["samples_ms"])
+            enough = min(map(len, sides)) >= LEAST_ROUNDS
+            intervals = _ratio_intervals(*sides) if enough else [None] * len(_PERCENTILES)
             for name, interval in zip(_PERCENTILES, intervals, strict=True):
                 then, now = before["milliseconds"][name], after["milliseconds"][name]
                 change = now / then
-                people = "1 person" if batch == 1 else f"{batch} persons"
+                verdict = _grown_beyond_noise(change, interval, tolerance)
                 yield Change(
                     label=new.label,
-                    what=f"{stage} {name}, {people}",
+                    what=f"{stage} {name}, {_people(batch)}",
                     unit="ms",
                     old=then,
                     new=now,
                     change=round(change, 4),
                     interval_95=interval,
-                    verdict=_grown(change, interval, tolerance),
+                    verdict=verdict if name in _JUDGED else "not judged",
                 )
+
+
+def _people(batch: int) -> str:
+    return "1 person" if batch == 1 else f"{batch} persons"
+
+
+def _ratios(
+    old: ArtefactRecord,
+    new: ArtefactRecord,
+    olds: Sequence[ArtefactRecord],
+    news: Sequence[ArtefactRecord],
+    tolerance: float,
+) -> tuple[list[Change], str | None]:
+    """Ratios to the reference that both sides were timed against; why they cannot be compared."""
+    then, now = (references([record], ("latency",)).get(record.run) for record in (old, new))
+    if then is None or then != now:
+        return [], None
+    digests = [
+        {r.artefact["sha256"] for r in records if r.run == one.run and r.label == then} - {None}
+        for one, records in ((old, olds), (new, news))
+    ]
+    if all(digests) and digests[0] != digests[1]:
+        return [], f"the reference {then} is another file now: ratios to it are not compared"
+    changes = []
+    for stage in _STAGES:
+        for batch in batches(old, stage):
+            before, after = ratio(old, stage, batch), ratio(new, stage, batch)
+            if before is None or after is None:
+                continue
+            change = after.value / before.value
+            interval = _quotient(before, after)
+            changes.append(
+                Change(
+                    label=new.label,
+                    what=f"{stage}, {_people(batch)}, time \N{DIVISION SIGN} {then}",
+                    unit="ratio",
+                    old=before.value,
+                    new=after.value,
+                    change=round(change, 4),
+                    interval_95=interval,
+                    verdict=_grown_beyond_noise(change, interval, tolerance),
+                )
+            )
+    return changes, None
+
+
+def _quotient(before: TimeRatio, after: TimeRatio) -> Interval | None:
+    """95 % interval of one ratio over an independent one: their logarithms are subtracted."""
+    if before.interval is None or after.interval is None:
+        return None
+    ends = [*before.interval, *after.interval]
+    if min(ends) <= 0:
+        return None
+    low_old, high_old, low_new, high_new = map(math.log, ends)
+    old, new = math.log(before.value), math.log(after.value)
+    below = math.hypot(new - low_new, high_old - old)
+    above = math.hypot(high_new - new, old - low_old)
+    middle = new - old
+    return round(math.exp(middle - below), 4), round(math.exp(middle + above), 4)
+
+
+def _contradiction(label: str, times: Sequence[Change], ratios: Sequence[Change]) -> Iterator[str]:
+    """Times that moved while the ratio to the reference stayed: the machine, or all artefacts."""
+    if (
+        ratios
+        and any(change.verdict in ("worse", "better") for change in times)
+        and all(change.verdict == "same" for change in ratios)
+    ):
+        yield (
+            f"{label}: its times changed and its ratios to the reference did not: the machine or "
+            "the runtime changed rather than this artefact"
+        )
 
 
 def _ratio_intervals(
     old: Sequence[Sequence[float]], new: Sequence[Sequence[float]]
-) -> list[tuple[float, float]]:
+) -> list[Interval | None]:
     """95 % interval of the ratio of each percentile; whole rounds are drawn, each side alone."""
     ratios = _resampled(new, seed=1) / _resampled(old, seed=0)  # (percentiles, draws)
     ends = np.percentile(ratios, [2.5, 97.5], axis=1)
@@ -265,13 +342,20 @@ def _resampled(
     return found
 
 
-def _grown(change: float, interval: tuple[float, float] | None, tolerance: float) -> Verdict:
-    low, high = interval or (change, change)
+def _grown_beyond_noise(change: float, interval: Interval | None, tolerance: float) -> Verdict:
+    """Of a time: without an interval, what is beyond tolerance is unclear."""
+    if interval is None:
+        return "same" if _grown(change, change, tolerance) == "same" else "unclear"
+    verdict = _grown(*interval, tolerance)
+    within = _grown(change, change, tolerance) == "same"
+    return verdict if verdict != "same" or within else "unclear"
+
+
+def _grown(low: float, high: float, tolerance: float) -> Verdict:
+    """Of a change that lies between two ends."""
     if low > 1 + tolerance:
         return "worse"
-    if high < 1 / (1 + tolerance):
-        return "better"
-    return "same" if 1 / (1 + tolerance) <= change <= 1 + tolerance else "unclear"
+    return "better" if high < 1 / (1 + tolerance) else "same"
 
 
 def _bytes(old: ArtefactRecord, new: ArtefactRecord, tolerance: float) -> Iterator[Change]:
@@ -289,7 +373,7 @@ def _bytes(old: ArtefactRecord, new: ArtefactRecord, tolerance: float) -> Iterat
                 new=after,
                 change=round(after / before, 4),
                 interval_95=None,
-                verdict=_grown(after / before, None, tolerance),
+                verdict=_grown(after / before, after / before, tolerance),
             )
 
 
@@ -302,19 +386,21 @@ def _peak(record: ArtefactRecord, gpu: bool = False) -> int | None:
 
 
 def _accuracy(old: ArtefactRecord, new: ArtefactRecord, tolerance: float) -> Iterator[Change]:
-    protocol = ap_protocol([old])
-    before, after = ap_of(old, protocol), ap_of(new, protocol)
-    if before is None or after is None:
-        return
-    change = after.ap - before.ap
-    verdict: Verdict = "worse" if change < -tolerance else "better"
-    yield Change(
-        label=new.label,
-        what=after.label,
-        unit="AP",
-        old=before.ap,
-        new=after.ap,
-        change=round(change, 4),
-        interval_95=None,
-        verdict=verdict if abs(change) > tolerance else "same",
-    )
+    """Every protocol that both sides were measured by."""
+    now = {entry.protocol: entry for entry in accuracies(new)}
+    for before in accuracies(old):
+        after = now.get(before.protocol)
+        if after is None:
+            continue
+        change = after.value - before.value
+        verdict: Verdict = "worse" if change < -tolerance else "better"
+        yield Change(
+            label=new.label,
+            what=after.label,
+            unit="AP" if after.metric == "ap" else "PCKh",
+            old=before.value,
+            new=after.value,
+            change=round(change, 4),
+            interval_95=None,
+            verdict=verdict if abs(change) > tolerance else "same",
+        )

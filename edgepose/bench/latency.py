@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -67,10 +67,16 @@ class _Visited:
 
 @dataclass
 class _State:
-    """What is known so far; Ctrl-C may come at any time."""
+    """What is known so far; Ctrl-C may come at any time.
+
+    Attributes:
+        lost: Why a stage at a batch size was not timed, or not to the end.
+        failures: The first of them of each artefact.
+    """
 
     opened: dict[str, Opened] = field(default_factory=dict)
     warmed: dict[_Key, Warmed] = field(default_factory=dict)
+    lost: dict[_Key, EdgeposeError] = field(default_factory=dict)
     failures: dict[str, EdgeposeError] = field(default_factory=dict)
     conducted: Conducted = field(default_factory=lambda: Conducted({}, {}, 0))
 
@@ -83,6 +89,8 @@ def measure_latency(
 ) -> LatencyRun:
     """Time all artefacts together: every round visits each at every stage and batch size.
 
+    Inside a round those that are compared, at the same stage and batch size, follow one another.
+
     Args:
         workers: Label -> process of the artefact. The first one is the reference of all ratios.
         batches: People in one call. One that an artefact cannot take is left out for it.
@@ -90,8 +98,8 @@ def measure_latency(
         progress: Called with (steps done, steps in all): warm-ups and visits.
 
     Returns:
-        The sections. Who fails has an error and what was measured of it at other stages and batch
-        sizes; the others go on.
+        The sections. Who fails has an error, the complete rounds before it, and what was measured
+        of it at other stages and batch sizes; the others go on.
     """
     schedule = schedule or Schedule()
     state = _State()
@@ -103,7 +111,7 @@ def measure_latency(
             if progress is not None:
                 progress(before + done, before + total)
 
-        state.conducted = conduct(turns, schedule, report)
+        state.conducted = conduct(turns, schedule, report, _compared)
         interrupted = False
     except Interrupted as stopped:
         state.conducted, interrupted = stopped.conducted, True
@@ -111,12 +119,18 @@ def measure_latency(
         interrupted = True
     for key, error in state.conducted.failures.items():
         if isinstance(key, _Key):
+            state.lost[key] = error
             state.failures.setdefault(key.label, error)
     sections = {
         label: _section(label, list(workers), batches, schedule, state, interrupted)
         for label in workers
     }
     return LatencyRun(sections, state.failures, interrupted)
+
+
+def _compared(key: Hashable) -> Hashable:
+    """What has to be near in time: all artefacts at a stage and batch size."""
+    return key[1:] if isinstance(key, _Key) else None
 
 
 def _warm(
@@ -147,6 +161,7 @@ def _warm(
                 key.stage, key.batch, schedule.warmup, schedule.max_warmup_s
             )
         except EdgeposeError as error:
+            state.lost[key] = error
             state.failures.setdefault(key.label, error)
         else:
             turns.append(_Visited(key, worker))
@@ -184,6 +199,16 @@ def _section(
             "left_out": [
                 {"batch": batch, "why": why} for batch, why in left_out.items() if why is not None
             ],
+            "failed": [
+                {
+                    "stage": key.stage,
+                    "batch": key.batch,
+                    "rounds": len(samples.get(key, ())),
+                    "why": _told(error),
+                }
+                for key, error in state.lost.items()
+                if key.label == label
+            ],
             "first_batch": first.first_inference_batch,
         },
         "import_ms": opened.import_ms,
@@ -196,10 +221,14 @@ def _section(
 
 def _why_nothing(opened: Opened | None, batches: Sequence[int], error: EdgeposeError | None) -> str:
     if error is not None:
-        return ": ".join(filter(None, [error.what, error.why]))
+        return _told(error)
     if opened is not None and all(opened.refuses(batch) for batch in batches):
         return opened.refuses(batches[0]) or ""
     return "interrupted before the first round was complete"
+
+
+def _told(error: EdgeposeError) -> str:
+    return ": ".join(filter(None, [error.what, error.why]))
 
 
 def _cell(key: _Key, milliseconds: Samples, warmed: Warmed) -> dict[str, Any]:
@@ -223,15 +252,17 @@ def _against(
     rows = []
     for key, values in samples.items():
         baseline = conducted.samples.get(key._replace(label=reference))
-        if baseline is None or conducted.rounds < 2:
+        # Who failed has fewer rounds: the first ones, which the other has too.
+        both = 0 if baseline is None else min(len(values), len(baseline))
+        if baseline is None or both < 2:
             continue
-        ratio = paired_ratio(values, baseline)
+        ratio = paired_ratio(values[:both], baseline[:both])
         rows.append(
             {
                 "stage": key.stage,
                 "batch": key.batch,
                 "ratio": round(ratio.value, 4),
-                "interval_95": [round(ratio.low, 4), round(ratio.high, 4)],
+                "interval_95": ratio.interval and [round(end, 4) for end in ratio.interval],
             }
         )
     return {"reference": reference, "ratios": rows}

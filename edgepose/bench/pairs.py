@@ -32,6 +32,7 @@ class Pair:
 def judge(pairs: Sequence[Pair], samples: Mapping[str, Samples]) -> list[dict[str, Any]]:
     """The ratio of each pair with its 95 % interval, the verdict, and all samples, JSON-ready.
 
+    Fewer than 6 rounds give no interval; it is None then.
     A limit is met when the ratio itself is within it; the interval says how far to trust that.
     """
     return [_row(pair, samples[pair.contender], samples[pair.baseline]) for pair in pairs]
@@ -44,7 +45,7 @@ def _row(pair: Pair, contender: Samples, baseline: Samples) -> dict[str, Any]:
         "contender": pair.contender,
         "baseline": pair.baseline,
         "ratio": round(ratio.value, 4),
-        "interval_95": [round(ratio.low, 4), round(ratio.high, 4)],
+        "interval_95": ratio.interval and [round(end, 4) for end in ratio.interval],
         "limit": pair.limit,
         "met": None if pair.limit is None else ratio.value <= pair.limit,
         "contender_ms": summary(contender),

@@ -2,46 +2,72 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.statistics import Interval, paired_ratio
+from edgepose.evaluate.oks import ranking_threshold
 
 __all__ = [
     "Accuracy",
     "Difference",
+    "TimeRatio",
+    "accuracies",
+    "ap_between",
     "ap_of",
     "ap_protocol",
     "batches",
+    "calls",
     "cell",
     "flip_parity",
     "holds",
     "names",
     "ratio",
-    "reference",
+    "ratio_between",
+    "references",
+    "vague_tail",
     "why_missing",
 ]
+
+# One call in a hundred is beyond the 99th percentile: of fewer calls than this it is one of the
+# three slowest.
+_CALLS_FOR_P99 = 300
+# What has to agree for two accuracies to be comparable.
+_PROTOCOL = (
+    "set", "annotations_sha256", "persons", "boxes", "flip", "nms", "joints", "normalised",
+)  # fmt: skip
+_DETECTIONS = ("sha256", "least_score")
 
 Section = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A COCO AP.
+    """A COCO AP, or a PCKh.
 
     Attributes:
-        ap: Percent.
+        metric: ``ap``, ``pckh@0.5`` or ``pckh@0.1``.
+        value: Percent.
         label: What it has to be called.
         flip: Whether outputs were averaged with those of the mirrored crop.
-        protocol: What has to agree for two APs to be comparable.
+        protocol: What has to agree for two to be comparable.
     """
 
-    ap: float
+    metric: str
+    value: float
     label: str
     flip: bool
     protocol: tuple[Any, ...]
+
+    @property
+    def ap(self) -> float:
+        """The value, where it is an AP."""
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -56,6 +82,24 @@ class Difference:
     def certain(self) -> bool:
         """Whether the interval leaves zero out."""
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class TimeRatio:
+    """Time over that of another, from the same rounds.
+
+    Attributes:
+        value: Below 1 is faster.
+        interval: 95 %; None where there were too few rounds for one.
+    """
+
+    value: float
+    interval: Interval | None
+
+    @property
+    def certain(self) -> bool:
+        """Whether the two can be told apart: there is an interval, and it leaves 1 out."""
+        return self.interval is not None and not self.interval[0] <= 1 <= self.interval[1]
 
 
 def holds(section: Any) -> bool:
@@ -93,13 +137,22 @@ def _called(records: Sequence[ArtefactRecord]) -> list[str]:
     ]
 
 
-def reference(records: Sequence[ArtefactRecord]) -> str | None:
-    """Label of the artefact that the others are measured against; None if nobody names one."""
-    for record in records:
-        for section in (record.latency and record.latency.get("against"), record.parity):
+def references(
+    records: Sequence[ArtefactRecord], sections: Sequence[str] = ("latency", "parity")
+) -> dict[str, str]:
+    """Run -> label of the artefact that the others of that run are measured against.
+
+    A label means an artefact inside its run only. Runs in which nobody names one are not in it.
+    """
+    found: dict[str, str] = {}
+    for name in sections:
+        for record in records:
+            section = getattr(record, name)
+            if name == "latency":
+                section = section and section.get("against")
             if section and holds(section):
-                return str(section["reference"])
-    return None
+                found.setdefault(record.run, str(section["reference"]))
+    return found
 
 
 def batches(record: ArtefactRecord, stage: str) -> list[int]:
@@ -115,13 +168,38 @@ def cell(record: ArtefactRecord, stage: str, batch: int) -> Section | None:
     return None
 
 
-def ratio(record: ArtefactRecord, stage: str, batch: int) -> Difference | None:
+def calls(found: Section) -> int:
+    """How often a cell was timed."""
+    return sum(len(visit) for visit in found["samples_ms"])
+
+
+def vague_tail(found: Section) -> bool:
+    """Whether the 99th percentile of a cell is nearly its slowest call."""
+    return calls(found) < _CALLS_FOR_P99
+
+
+def ratio_between(
+    one: ArtefactRecord, other: ArtefactRecord, stage: str, batch: int
+) -> TimeRatio | None:
+    """Time of one over that of another of the same run, from the rounds that both have."""
+    first, second = cell(one, stage, batch), cell(other, stage, batch)
+    if one.run != other.run or first is None or second is None:
+        return None
+    both = min(len(first["samples_ms"]), len(second["samples_ms"]))
+    if both < 2:
+        return None
+    found = paired_ratio(first["samples_ms"][:both], second["samples_ms"][:both], draws=1000)
+    return TimeRatio(found.value, found.interval)
+
+
+def ratio(record: ArtefactRecord, stage: str, batch: int) -> TimeRatio | None:
     """Time over the reference's, with its interval; None for the reference itself."""
     if record.latency is None or not holds(record.latency) or not record.latency["against"]:
         return None
     for row in record.latency["against"]["ratios"]:
         if row["stage"] == stage and row["batch"] == batch:
-            return Difference(row["ratio"], *row["interval_95"])
+            ends = row["interval_95"]
+            return TimeRatio(row["ratio"], ends and (ends[0], ends[1]))
     return None
 
 
@@ -143,6 +221,42 @@ def ap_of(record: ArtefactRecord, protocol: tuple[Any, ...] | None) -> Accuracy 
     return next((entry for entry in _aps(record) if entry.protocol == protocol), None)
 
 
+def ap_between(
+    one: ArtefactRecord, other: ArtefactRecord, flip: bool, against: dict[str, str]
+) -> Difference | None:
+    """AP of one less that of another of the same run, as far as their records tell.
+
+    They hold differences to the reference. Between two others the two intervals are added as if
+    they were independent; they share the reference, so that this is wider than the truth.
+
+    Args:
+        one: Above the line.
+        other: Below it.
+        flip: The flip test.
+        against: The reference of each run, as :func:`references` finds it in parity sections.
+    """
+    if one.run != other.run:
+        return None
+    first, second = (_to_reference(record, flip, against) for record in (one, other))
+    if first is None or second is None:
+        return None
+    value = first.value - second.value
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Difference(value, value - below, value + above)
+
+
+def _to_reference(record: ArtefactRecord, flip: bool, against: dict[str, str]) -> Difference | None:
+    """AP less that of the run's reference; nothing at all for the reference itself."""
+    if record.label == against.get(record.run):
+        return Difference(0.0, 0.0, 0.0)
+    part = flip_parity(record, flip)
+    if part is None or part["ap_difference"] is None:
+        return None
+    found = part["ap_difference"]
+    return Difference(found["value"], *found["interval_95"])
+
+
 def flip_parity(record: ArtefactRecord, flip: bool) -> Section | None:
     """The part of the parity section that belongs to a flip test setting."""
     if record.parity is None or not holds(record.parity):
@@ -161,19 +275,36 @@ def _cells(record: ArtefactRecord) -> list[Section]:
     return cells
 
 
-def _aps(record: ArtefactRecord) -> list[Accuracy]:
+def accuracies(record: ArtefactRecord) -> list[Accuracy]:
+    """Every AP and PCKh of every protocol."""
     if not isinstance(record.accuracy, list):
         return []
     return [
         Accuracy(
-            entry["metrics"]["ap"],
-            entry["label"],
+            metric,
+            entry["metrics"][metric],
+            entry["label"].replace("PCKh@0.5", "PCKh@0.1") if "0.1" in metric else entry["label"],
             entry["protocol"]["flip"],
-            tuple(
-                str(entry["protocol"].get(key))
-                for key in ("set", "annotations_sha256", "persons", "boxes", "flip", "nms")
-            ),
+            (metric, *_protocol(record, entry["protocol"])),
         )
         for entry in record.accuracy
-        if entry["metrics"].get("ap") is not None
+        for metric in ("ap", "pckh@0.5", "pckh@0.1")
+        if entry["metrics"].get(metric) is not None
     ]
+
+
+def _aps(record: ArtefactRecord) -> list[Accuracy]:
+    return [found for found in accuracies(record) if found.metric == "ap"]
+
+
+def _protocol(record: ArtefactRecord, protocol: Section) -> Iterator[str]:
+    """All that two have to share to be comparable, as words."""
+    for key in _PROTOCOL:
+        yield str(protocol.get(key))
+    for key in _DETECTIONS:
+        yield str((protocol.get("detections") or {}).get(key))
+    # Of SimCC heads all scores count for the rank, of heatmaps those above a threshold: the rule
+    # is one, and belongs to the head. Any other threshold is another protocol.
+    output = (record.artefact["spec"] or {}).get("output")
+    usual = f"above {ranking_threshold(output):g}" if output else "above ?"
+    yield re.sub(rf"{re.escape(usual)}$", "above the usual", str(protocol.get("ranking")))

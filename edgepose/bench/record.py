@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +23,15 @@ from edgepose.errors import InputError
 from edgepose.files import write_text
 from edgepose.redact import redact
 
-__all__ = ["KIND", "SCHEMA", "ArtefactRecord", "read_artefact_record", "read_artefact_records"]
+__all__ = [
+    "KIND",
+    "SCHEMA",
+    "ArtefactRecord",
+    "in_order",
+    "read_artefact_record",
+    "read_artefact_records",
+    "write_records",
+]
 
 SCHEMA = 2
 KIND = "artefact"
@@ -98,7 +106,8 @@ class ArtefactRecord:
         loaded) the format stands for it.
         """
         digest = self.artefact["sha256"]
-        name = _file_word(Path(self.label).stem if self.artefact["file"] else self.label)
+        label = Path(self.label).name if self.artefact["file"] else self.label
+        name = _file_word(re.sub(r"\.(onnx|engine)$", "", label))
         runtime = self.artefact["format"] or "unknown"
         if self.runner is not None:
             runtime = f"{self.runner['runtime']}-{self.runner['version']}"
@@ -110,15 +119,51 @@ class ArtefactRecord:
         )
         return "_".join(parts) + ".json"
 
-    def write(self, folder: str | Path) -> Path:
+    def write(self, folder: str | Path, taken: Collection[Path] = ()) -> Path:
         """Write it into ``folder`` under :attr:`file_name`, replacing an older one of that name.
+
+        Where that is another artefact of the same run, the name gets a number instead.
+
+        Args:
+            folder: Made where it is not there.
+            taken: Files in it that are not to be replaced either.
 
         Raises:
             OutputError: The folder cannot be made or written.
         """
-        path = Path(folder) / self.file_name
+        path = first = Path(folder) / self.file_name
+        number = 1
+        while path in taken or self._would_replace_another(path):
+            number += 1
+            path = first.with_name(f"{first.name.removesuffix('.json')}-{number}.json")
         write_text(path, readable_json(self.to_dict()))
         return path
+
+    def _would_replace_another(self, path: Path) -> bool:
+        """Whether the file is the record of another artefact of this run."""
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False  # nothing, or nothing worth keeping
+        if not isinstance(there, dict):
+            return False
+        mine = self.to_dict()
+        return bool(there.get("run") == mine["run"] and there.get("label") != mine["label"])
+
+
+def write_records(records: Sequence[ArtefactRecord], folder: str | Path) -> list[Path]:
+    """Write each into ``folder``, to a file of its own: a name that is taken gets a number.
+
+    Returns:
+        Where they are, in the order given.
+
+    Raises:
+        OutputError: The folder cannot be made or written.
+    """
+    written: list[Path] = []
+    for record in records:
+        written.append(record.write(folder, written))
+    return written
 
 
 def read_artefact_record(path: str | Path) -> ArtefactRecord:
@@ -163,7 +208,11 @@ def read_artefact_records(path: str | Path) -> list[ArtefactRecord]:
     files = sorted(Path(path).glob("*_bench_*.json"))
     if not files:
         raise InputError(f"cannot read records from {path}", "it holds none", _MADE_BY)
-    records = [read_artefact_record(file) for file in files]
+    return in_order([read_artefact_record(file) for file in files])
+
+
+def in_order(records: Sequence[ArtefactRecord]) -> list[ArtefactRecord]:
+    """Run by run, and in each as it was measured, the reference first."""
     begun: dict[str, str] = {}
     for record in records:
         begun[record.run] = min(record.created, begun.get(record.run, record.created))

@@ -3,6 +3,8 @@
 Machines drift: they heat up, clock down, and are shared. Timing one thing to the end and then the
 next compares two moments. Here every round visits all cells in a new random order, so that drift
 hits all alike, and ratios are taken within rounds (:func:`edgepose.bench.statistics.paired_ratio`).
+Cells that are to be compared with one another may form blocks: a round then visits block after
+block, so that what is compared is as near in time as it can be.
 """
 
 from __future__ import annotations
@@ -18,10 +20,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgepose.bench.statistics import LEAST_ROUNDS
 from edgepose.errors import EdgeposeError
 
 __all__ = [
-    "LEAST_ROUNDS",
+    "BENCH_ROUNDS",
     "Cell",
     "Conducted",
     "Interrupted",
@@ -39,8 +42,8 @@ __all__ = [
 Samples = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
-# A limit of time leaves at least so many rounds: of fewer, no interval means anything.
-LEAST_ROUNDS = 5
+# Rounds of ``edgepose bench`` where neither rounds nor a time are asked for.
+BENCH_ROUNDS = 20
 # How near the medians of two windows of warm-up calls must be.
 STABLE_WITHIN = 0.02
 
@@ -90,7 +93,7 @@ class Schedule:
 
     Attributes:
         rounds: Rounds; each visits every cell once. None where time alone decides.
-        seconds: Time for all rounds together: none begins after it, but 5 are taken in any case
+        seconds: Time for all rounds together: none begins after it, but 6 are taken in any case
             (or ``rounds``, if those are fewer). The warm-up is not in it.
         calls: Timed calls a visit.
         untimed: Calls before them in each visit, which bring caches and thread pools back to this
@@ -135,7 +138,8 @@ class Schedule:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, with the rules in words."""
         return asdict(self) | {
-            "order": "every round visits all cells in a new random order",
+            "order": "every round visits all cells in a new random order; where they form blocks, "
+            "block after block",
             "clock": "perf_counter_ns around one call",
             "warm_up": (
                 f"until the median of {self.warmup} calls is within {STABLE_WITHIN:.0%} of the "
@@ -164,8 +168,8 @@ class Conducted:
     """What came of the rounds.
 
     Attributes:
-        samples: Key -> (rounds, calls) milliseconds in the order they were taken; the rounds are
-            the same for all. Who failed is not in it.
+        samples: Key -> (rounds, calls) milliseconds in the order they were taken, from the first
+            round on. Who failed has the complete rounds before that, if there were any.
         failures: Key -> why it got no further turn.
         rounds: Rounds that are complete.
     """
@@ -231,7 +235,10 @@ def warm_up(
 
 
 def conduct(
-    turns: Sequence[Turn], schedule: Schedule, progress: Progress | None = None
+    turns: Sequence[Turn],
+    schedule: Schedule,
+    progress: Progress | None = None,
+    block_of: Callable[[Hashable], Hashable] | None = None,
 ) -> Conducted:
     """Take the rounds over anything that can be visited. Whatever needs a warm-up has had it.
 
@@ -239,6 +246,8 @@ def conduct(
         turns: Their keys must differ.
         schedule: How often.
         progress: Called with (visits done, visits in all), a guess where time decides.
+        block_of: Block of a turn's key. Each round shuffles the blocks, and the turns in each; all
+            turns are one block by default.
 
     Raises:
         Interrupted: Ctrl-C; a KeyboardInterrupt with what was measured until then.
@@ -248,21 +257,21 @@ def conduct(
         raise ValueError("two cells share a name")
     rows: dict[Hashable, list[list[float]]] = {turn.key: [] for turn in turns}
     failures: dict[Hashable, EdgeposeError] = {}
-    order = list(turns)
+    blocks: dict[Hashable, list[Turn]] = {}
+    for turn in turns:
+        blocks.setdefault(block_of(turn.key) if block_of else None, []).append(turn)
     shuffle = random.Random(schedule.seed).shuffle  # noqa: S311 - an order of visits, no secret
     done = total = rounds = 0
     began = time.monotonic()
     try:
-        while order and schedule.goes_on(rounds, time.monotonic() - began):
-            shuffle(order)
+        while len(failures) < len(turns) and schedule.goes_on(rounds, time.monotonic() - began):
             row: dict[Hashable, list[float]] = {}
-            for turn in list(order):
+            for turn in _order(blocks, failures, shuffle):
                 time.sleep(schedule.pause_s)
                 try:
                     row[turn.key] = turn.visit(schedule.calls, schedule.untimed)
                 except EdgeposeError as error:
                     failures[turn.key] = error
-                    order.remove(turn)
                 done += 1
                 if progress is not None:
                     expected = schedule.expected_rounds(rounds, time.monotonic() - began)
@@ -307,6 +316,21 @@ def measure(
     return {cell.name: conducted.samples[cell.name] for cell in cells}
 
 
+def _order(
+    blocks: Mapping[Hashable, list[Turn]],
+    failed: Mapping[Hashable, EdgeposeError],
+    shuffle: Callable[[list[Any]], None],
+) -> list[Turn]:
+    """The turns of a round: blocks in a new order, and each block's turns in a new order."""
+    keys = list(blocks)
+    shuffle(keys)
+    order: list[Turn] = []
+    for key in keys:
+        shuffle(blocks[key])
+        order += [turn for turn in blocks[key] if turn.key not in failed]
+    return order
+
+
 def _one(call: Callable[[], Any]) -> float:
     return time_calls(call, 1)[0]
 
@@ -320,6 +344,6 @@ def _conducted(
     samples = {
         key: np.array(visits[:rounds], np.float64)  # (rounds, calls)
         for key, visits in rows.items()
-        if key not in failures and rounds
+        if visits[:rounds]
     }
     return Conducted(samples, failures, rounds)

@@ -168,7 +168,7 @@ def _record(
         "memory": _memory(row),
         "cost": _cost(row, samples),
         "power": {
-            "unavailable": "no power meter can be read on this machine",
+            "unavailable": "power is not readable here, because no meter tells it: RAPL: ...",
             "tried": [
                 {"meter": "RAPL", "why": "/sys/class/powercap holds no package domain"},
                 {"meter": "NVML", "why": "libnvidia-ml.so.1 is not installed"},
@@ -230,7 +230,7 @@ def _latency(
                     "stage": stage,
                     "batch": batch,
                     "ratio": round(found.value, 4),
-                    "interval_95": [round(found.low, 4), round(found.high, 4)],
+                    "interval_95": found.interval and [round(end, 4) for end in found.interval],
                 }
             )
     return {

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from edgepose.bench.choose import choose, parse_budget
+from edgepose.bench.reading import ap_between, ap_protocol, references
 from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.report.study import Study
 from edgepose.errors import InputError
 from tests.bench.artefacts import failed, records
 
@@ -99,7 +101,7 @@ def test_min_ap_excludes() -> None:
 def test_nothing_fits() -> None:
     choice = choose(records(), 1)
     assert not choice
-    assert "the fastest is example-lite-int8.onnx with 5.31 ms" in choice.why
+    assert "the nearest is example-lite-int8.onnx with 5.31 ms" in choice.why
     assert not any(row.fits for row in choice.rows)
 
 
@@ -148,3 +150,61 @@ def test_an_ap_of_another_protocol_is_not_compared() -> None:
         entry["metrics"] = entry["metrics"] | {"ap": 99.0}
     choice = choose([made[0], without(made[1], accuracy=other)], 40)
     assert choice.best == TORCH
+
+
+def test_a_reference_is_one_in_its_own_run_only() -> None:
+    """The FP32 file is the reference here, and one of those that are held to PyTorch there."""
+    torch, fp32, fp16 = records(3)
+    assert fp16.parity is not None
+    parity = fp16.parity | {"reference": fp32.label}
+    here = [
+        without(fp32, run="here", parity=None, latency=None),
+        without(fp16, run="here", parity=parity, latency=None),
+    ]
+    for mixed in ([*here, torch, fp32], [torch, fp32, *here]):
+        against = references(mixed, ("parity",))
+        assert against == {torch.run: torch.label, "here": fp32.label}
+        there = ap_between(fp32, torch, False, against)
+        assert fp32.parity is not None
+        told = fp32.parity["by_protocol"][0]["ap_difference"]
+        assert there is not None
+        assert [there.low, there.high] == pytest.approx(told["interval_95"])
+        assert ap_between(here[1], here[0], False, against) is not None
+        assert ap_between(here[1], fp32, False, against) is None
+        flags = {(s.record.run, s.record.label): s.is_reference for s in Study.of(mixed).subjects}
+        assert [key for key, is_reference in flags.items() if is_reference] in (
+            [(torch.run, torch.label), ("here", fp32.label)],
+            [("here", fp32.label), (torch.run, torch.label)],
+        )
+
+
+def test_protocols_differ_by_detections_and_ranking() -> None:
+    record = records(1)[0]
+
+    def key(**changes: Any) -> Any:
+        entry = dict((record.accuracy or [])[0])  # type: ignore[arg-type]
+        entry["protocol"] = entry["protocol"] | changes
+        return ap_protocol([without(record, accuracy=[entry])])
+
+    boxes = {"sha256": "d" * 64, "boxes": 9, "least_score": 0.0}
+    keys = [
+        key(),
+        key(detections=boxes),
+        key(detections=boxes | {"sha256": "e" * 64}),
+        key(detections=boxes | {"least_score": 0.3}),
+        key(ranking="mean of keypoint scores above 0.3"),
+        key(ranking="box score times mean of keypoint scores above 0.2"),
+    ]
+    assert len(set(keys)) == len(keys)
+    # The threshold that belongs to the head is no other protocol.
+    spec = (record.artefact["spec"] or {}) | {"output": "simcc"}
+    entry = dict((record.accuracy or [])[0])  # type: ignore[arg-type]
+    entry["protocol"] = entry["protocol"] | {"ranking": "mean of keypoint scores above 0"}
+    simcc = without(record, artefact=record.artefact | {"spec": spec}, accuracy=[entry])
+    assert ap_protocol([simcc]) == keys[0]
+
+
+def test_a_99th_percentile_of_few_calls_is_called_what_it_is() -> None:
+    row = choose(records(1), 1000, percentile="p99").rows[0]
+    assert "nearly the slowest of 120 calls" in row.why
+    assert "nearly" not in choose(records(1), 1000).rows[0].why

@@ -67,7 +67,8 @@ def test_artefacts_take_turns() -> None:
     measure_latency(workers, (1,), Schedule(rounds=8, calls=1, pause_s=0))
     visits = order[6:]  # after the warm-up
     rounds = [visits[start : start + 6] for start in range(0, 48, 6)]
-    assert all(sorted(visit) == list("aabbcc") for visit in rounds)
+    # Both stages, one after the other: what is compared is near in time.
+    assert all(sorted(r[:3]) == sorted(r[3:]) == list("abc") for r in rounds)
     assert len({tuple(visit) for visit in rounds}) > 2
 
 
@@ -121,9 +122,19 @@ def test_what_fails_at_one_batch_size_is_measured_at_the_other(calls_before: int
 
     run = measure_latency({"a": FakeWorker(milliseconds), "b": steady(1)}, (1, 8), SCHEDULE)
     assert run.failures["a"].what == "out of GPU memory"
-    assert {cell["batch"] for cell in run.sections["a"]["cells"]} == {1}
+    section = run.sections["a"]
     assert {cell["batch"] for cell in run.sections["b"]["cells"]} == {1, 8}
-    assert {row["batch"] for row in run.sections["b"]["against"]["ratios"]} == {1}
+    kept = {
+        (c["stage"], c["batch"]): len(c["samples_ms"]) for c in section["cells"] if c["batch"] == 8
+    }
+    lost = {(row["stage"], row["batch"]): row for row in section["protocol"]["failed"]}
+    assert set(lost) == {("network", 8), ("frame", 8)}
+    # What was complete before is kept, and marked.
+    assert {key: row["rounds"] for key, row in lost.items() if row["rounds"]} == kept
+    assert all(row["why"] == "out of GPU memory" for row in lost.values())
+    assert bool(kept) is (calls_before > 0)
+    ratios = run.sections["b"]["against"]["ratios"]
+    assert {row["batch"] for row in ratios if row["interval_95"]} == {1}
 
 
 @pytest.mark.parametrize(("visits", "rounds"), [(0, 0), (5, 1), (11, 2)])
@@ -147,6 +158,7 @@ def test_ctrl_c_keeps_what_was_measured(visits: int, rounds: int) -> None:
     assert section["protocol"]["rounds"] == rounds
     assert all(len(cell["samples_ms"]) == rounds for cell in section["cells"])
     assert len(section["against"]["ratios"]) == (2 if rounds > 1 else 0)
+    assert all(row["interval_95"] is None for row in section["against"]["ratios"])
 
 
 def test_ctrl_c_while_opening_is_no_error_either() -> None:
@@ -157,3 +169,28 @@ def test_ctrl_c_while_opening_is_no_error_either() -> None:
     run = measure_latency({"a": Slow(lambda stage, batch: 1.0)}, (1,), SCHEDULE)
     assert run.interrupted
     assert "interrupted" in run.sections["a"]["unavailable"]
+
+
+def test_rounds_before_a_failure_are_paired_with_those_of_the_reference(repo_root: Path) -> None:
+    left = iter(range(2 + 2 * 8))
+
+    def milliseconds(stage: str, batch: int) -> float:
+        if next(left, None) is None:
+            raise DeviceError("lost", "the device fell off the bus")
+        return 3.0
+
+    workers = {"sound": steady(1), "dying": FakeWorker(milliseconds)}
+    run = measure_latency(workers, (1,), Schedule(rounds=10, calls=2, pause_s=0.0))
+    section = run.sections["dying"]
+    assert run.sections["sound"]["protocol"]["failed"] == []
+    assert {row["why"] for row in section["protocol"]["failed"]} == {
+        "lost: the device fell off the bus"
+    }
+    for cell in section["cells"]:
+        assert 7 <= len(cell["samples_ms"]) <= 8
+    ratios = {row["stage"]: row for row in section["against"]["ratios"]}
+    assert ratios["network"]["ratio"] == 3
+    assert ratios["frame"]["interval_95"] == [1.5, 1.5]
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((repo_root / "edgepose" / "bench" / "record.schema.json").read_text())
+    jsonschema.validate(section, {"$defs": schema["$defs"], "$ref": "#/$defs/latency"})

@@ -10,7 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from edgepose.bench.record import ArtefactRecord, read_artefact_record, read_artefact_records
+from edgepose.bench.record import (
+    ArtefactRecord,
+    read_artefact_record,
+    read_artefact_records,
+    write_records,
+)
 from edgepose.bench.records import BenchRecord
 from edgepose.bench.schema import faults, record_schema
 from edgepose.errors import InputError, OutputError
@@ -222,3 +227,37 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         records(1)[0].write(tmp_path / "file" / "below")
+
+
+def test_labels_that_differ_after_a_dot_have_files_of_their_own(tmp_path: Path) -> None:
+    record = records(2)[1]
+    cpu, cuda = (dataclasses.replace(record, label=f"m.{word}") for word in ("cpu", "cuda"))
+    assert cpu.file_name.startswith("m.cpu-")
+    assert cuda.file_name.startswith("m.cuda-")
+    engine = dataclasses.replace(record, label="a/m.fp16.engine")
+    assert engine.file_name.startswith("m.fp16-")
+
+
+def test_no_two_records_share_a_file(tmp_path: Path) -> None:
+    one = records(2)[1]
+    alike = [
+        dataclasses.replace(one, label=label) for label in ("a/m.onnx", "b/m.onnx", "m_x", "m x")
+    ]
+    assert len({record.file_name for record in alike}) == 2
+    written = write_records(alike, tmp_path)
+    assert [read_artefact_record(path).label for path in written] == [r.label for r in alike]
+    assert written[1].name == written[0].name.replace(".json", "-2.json")
+    assert len(read_artefact_records(tmp_path)) == 4
+    # One by one, and again: the same run replaces itself and nothing else.
+    assert [record.write(tmp_path) for record in alike] == written
+    # Another run replaces what is called alike, but not what was written with it.
+    later = [dataclasses.replace(one, run="later"), dataclasses.replace(one, run="latest")]
+    names = write_records(later, tmp_path / "two")
+    assert len(set(names)) == 2
+    assert records(2)[1].write(tmp_path / "two") == names[0]
+
+
+def test_an_interval_may_be_missing(whole: dict[str, Any]) -> None:
+    path = ("latency", "against", "ratios", 0, "interval_95")
+    assert faults(damaged(whole, path, None)) == []
+    assert VALIDATOR.is_valid(damaged(whole, path, None))

@@ -43,8 +43,10 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         baseline = rng.normal(10, 0.5, (25, 3))
         contender = rng.normal(8, 0.5, (25, 3))
         ratio = paired_ratio(contender, baseline, draws=500, seed=trial)
-        assert ratio.low <= ratio.value <= ratio.high
-        held += ratio.low <= 0.8 <= ratio.high
+        assert ratio.interval is not None
+        low, high = ratio.interval
+        assert low <= ratio.value <= high
+        held += low <= 0.8 <= high
     assert held >= 88
 
 
@@ -61,3 +63,23 @@ def test_rounds_that_cannot_be_paired_are_refused() -> None:
         paired_ratio(np.ones((3, 2)), np.ones((4, 2)))
     with pytest.raises(ValueError, match="cannot be paired"):
         paired_ratio(np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_few_rounds_give_a_ratio_and_no_interval() -> None:
+    for rounds in (2, 5):
+        ratio = paired_ratio(np.full((rounds, 3), 9.0), np.full((rounds, 3), 10.0))
+        assert (ratio.value, ratio.interval) == (0.9, None)
+    assert paired_ratio(np.full((6, 3), 9.0), np.full((6, 3), 10.0)).interval == (0.9, 0.9)
+
+
+@pytest.mark.parametrize("rounds", [6, 10, 20])
+def test_intervals_of_the_fewest_rounds_are_not_far_from_what_they_promise(rounds: int) -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for trial in range(200):
+        ratio = paired_ratio(
+            rng.normal(8, 0.5, (rounds, 3)), rng.normal(10, 0.5, (rounds, 3)), 300, trial
+        )
+        assert ratio.interval is not None
+        held += ratio.interval[0] <= 0.8 <= ratio.interval[1]
+    assert held >= 176  # 88 %

@@ -7,6 +7,7 @@ from rich.table import Table as RichTable
 from edgepose.bench.records import BenchRecord
 from edgepose.bench.report.table import Cell, Column, Table
 from edgepose.bench.report.terminal import rich_table
+from edgepose.bench.report.words import NONE
 
 __all__ = ["pairs_table"]
 
@@ -23,7 +24,6 @@ def pairs_table(record: BenchRecord) -> RichTable:
     )
     rows = []
     for row in record.results:
-        low, high = row["interval_95"]
         verdict = "-"
         if row["limit"] is not None:
             verdict = f"{row['limit']:.2f} {'met' if row['met'] else 'MISSED'}"
@@ -32,7 +32,7 @@ def pairs_table(record: BenchRecord) -> RichTable:
             f"{row['contender_ms']['p50']:.2f}",
             f"{row['baseline_ms']['p50']:.2f}",
             f"{row['ratio']:.3f}",
-            f"{low:.3f}-{high:.3f}",
+            "-".join(f"{end:.3f}" for end in row["interval_95"] or ()) or NONE,
             verdict,
         )
         rows.append(tuple(Cell(text) for text in texts))

@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgepose.bench.choose import choose
-from edgepose.bench.reading import why_missing
+from edgepose.bench.reading import (
+    ap_between,
+    ratio_between,
+    references,
+    why_missing,
+)
 from edgepose.bench.report import words
 from edgepose.bench.report.study import Study, Subject
+from edgepose.bench.statistics import LEAST_ROUNDS
 
 __all__ = [
     "cost_notes",
@@ -25,6 +31,9 @@ __all__ = [
 # A minute's load above this before the start: the machine had other things to do.
 _BUSY = 0.5
 
+# As edgepose.bench.power says where no meter is readable; power may be missing for other reasons.
+_UNREADABLE = "power is not readable here"
+
 _SECTIONS = ("latency", "memory", "cost", "power", "accuracy", "parity")
 
 
@@ -37,9 +46,11 @@ def title(study: Study) -> str:
 
 
 def findings(study: Study) -> list[str]:
-    """The answers in a few sentences, the fastest first."""
-    found = [*_fastest(study), *_most_accurate(study), *_at_thirty(study)]
-    return found
+    """The answers in a few sentences, the fastest first.
+
+    Nothing is called the fastest, or the most accurate, where it cannot be told from another.
+    """
+    return [*_fastest(study), *_most_accurate(study), *_at_thirty(study)]
 
 
 def _fastest(study: Study) -> Iterator[str]:
@@ -51,13 +62,19 @@ def _fastest(study: Study) -> Iterator[str]:
     if len(timed) < 2:
         return
     time, subject = min(timed, key=lambda pair: pair[0])
+    rivals = [
+        other for _, other in timed if other is not subject and _as_fast(study, other, subject)
+    ]
+    called = "The lowest median is that of" if rivals else "Fastest is"
     text = (
-        f"Fastest is {subject.name}: a frame with {words.persons(study.persons)} takes "
+        f"{called} {subject.name}: a frame with {words.persons(study.persons)} takes "
         f"{words.digits(time)} ms at the median ({words.digits(1000 / time)} a second)"
     )
-    share = subject.ratio("frame", study.persons)
-    if share is not None and study.reference is not None:
-        text += f", {words.ratio(share)} of the time of {study.reference.name}"
+    share, against = subject.ratio("frame", study.persons), study.reference_of(subject)
+    if share is not None and against is not None:
+        text += f", {words.ratio(share)} of the time of {against.name}"
+    if rivals:
+        text += f". It cannot be told from {words.listed([other.name for other in rivals])}"
     lost = subject.ap_change
     if lost is not None:
         # Two APs are only called different where the whole interval says so.
@@ -66,16 +83,37 @@ def _fastest(study: Study) -> Iterator[str]:
     yield text + "."
 
 
+def _as_fast(study: Study, other: Subject, fastest: Subject) -> bool:
+    """Whether nothing says that another is slower: no interval, or one that holds 1."""
+    found = ratio_between(other.record, fastest.record, "frame", study.persons)
+    return found is None or not found.certain
+
+
 def _most_accurate(study: Study) -> Iterator[str]:
     known = [
         (subject.ap.ap, subject) for subject in study.subjects if subject.ap and not subject.random
     ]
     if len(known) < 2:
         return
-    top = max(ap for ap, _ in known)
-    best = [subject.name for ap, subject in known if ap == top]
-    verb = "is" if len(best) == 1 else "are"
-    yield f"Most accurate {verb} {words.listed(best)} with an AP of {words.points(top)} %."
+    top, best = max(known, key=lambda pair: pair[0])
+    against = references(study.records, ("parity",))
+    rivals = [
+        other.name for _, other in known if other is not best and _as_accurate(other, best, against)
+    ]
+    if rivals:
+        yield (
+            f"The highest AP is that of {best.name}, {words.points(top)} %. It cannot be told from "
+            f"{words.listed(rivals)}."
+        )
+    else:
+        yield f"Most accurate is {best.name} with an AP of {words.points(top)} %."
+
+
+def _as_accurate(other: Subject, best: Subject, against: dict[str, str]) -> bool:
+    """Whether nothing says that another is less accurate: no interval, or one that holds 0."""
+    flip = bool(best.ap and best.ap.flip)
+    found = ap_between(other.record, best.record, flip, against)
+    return found is None or not found.certain
 
 
 def _at_thirty(study: Study) -> Iterator[str]:
@@ -146,9 +184,16 @@ def throttled(study: Study) -> list[str]:
 def _of_one(subject: Subject) -> Iterator[str]:
     if subject.random:
         yield f"{subject.name} has random weights: its times count, its poses mean nothing."
-    uncounted = (subject.section("cost") or {}).get("uncounted")
-    if uncounted:
-        yield f"The GMACs of {subject.name} are too low: {len(uncounted)} nodes are not counted."
+    cost = subject.section("cost")
+    if words.too_low(cost):
+        notes = [note for note in (cost or {}).get("notes", ()) if "TOO LOW" in note]
+        yield f"{subject.name}: {' '.join(notes) or 'The count of GMACs is TOO LOW.'}"
+    for lost in (subject.section("latency") or {}).get("protocol", {}).get("failed", ()):
+        if lost["rounds"]:
+            yield (
+                f"{subject.name} failed at {lost['stage']} with {words.persons(lost['batch'])} "
+                f"after {lost['rounds']} rounds, and its figures are of those: {lost['why']}"
+            )
     unsettled = [
         f"{cell['stage']} with {words.persons(cell['batch'])}"
         for cell in (subject.section("latency") or {}).get("cells", [])
@@ -185,24 +230,42 @@ def tried(study: Study) -> list[str]:
         dict.fromkeys(
             f"{meter['meter']}: {meter['why']}"
             for record in study.records
-            if why_missing(record.power) is not None
+            if _UNREADABLE in (why_missing(record.power) or "")
             for meter in (record.power or {}).get("tried", ())
         )
     )
 
 
 def cost_notes(study: Study) -> list[str]:
-    """What has to be known of the counts, with the artefacts that it is true of."""
-    notes: dict[str, list[str]] = {}
+    """What has to be known of the counts, once for all artefacts that it is true of."""
+    found: dict[tuple[str, ...], list[str]] = {}
     for subject in study.subjects:
-        for note in (subject.section("cost") or {}).get("notes", ()):
-            notes.setdefault(note, []).append(subject.name)
-    return [f"{words.listed(names)}: {note}" for note, names in notes.items()]
+        notes = tuple((subject.section("cost") or {}).get("notes", ()))
+        if notes:
+            found.setdefault(notes, []).append(subject.name)
+    return [f"{words.listed(names)}: {' '.join(notes)}" for notes, names in found.items()]
 
 
 def labels(study: Study) -> list[str]:
     """What the figures are of: to stand under every table that is quoted."""
-    return [*_accuracy_label(study), *_time_label(study), *_others(study)]
+    return [*_accuracy_label(study), *_time_label(study), *_others(study), *left_out(study)]
+
+
+def left_out(study: Study) -> list[str]:
+    """Batches that could not be timed, or whose power could not be measured, and why."""
+    found: dict[tuple[str, int, str], list[str]] = {}
+    for subject in study.subjects:
+        latency, power = subject.section("latency"), subject.section("power")
+        for what, rows in (
+            ("Not timed", (latency or {}).get("protocol", {}).get("left_out", ())),
+            ("Power not measured", (power or {}).get("left_out", ())),
+        ):
+            for row in rows:
+                found.setdefault((what, row["batch"], row["why"]), []).append(subject.name)
+    return [
+        words.sentence(f"{what} with {words.persons(batch)}: {words.listed(names)} ({why})")
+        for (what, batch, why), names in found.items()
+    ]
 
 
 def _accuracy_label(study: Study) -> Iterator[str]:
@@ -245,10 +308,13 @@ def _time_label(study: Study) -> Iterator[str]:
         if "frame" in protocol["stages"]:
             yield words.sentence(f"Frame: {protocol['stages']['frame']}")
         break
-    if any(subject.ratio("frame", study.persons) for subject in study.subjects):
+    ratios = [subject.ratio("frame", study.persons) for subject in study.subjects]
+    if any(ratios):
+        few = any(found is not None and found.interval is None for found in ratios)
         yield (
             "Time ÷ reference: median over rounds of the ratio inside each round, with its 95 % "
             "bootstrap interval; below 1 is faster."
+            + (f" Fewer than {LEAST_ROUNDS} rounds give no interval." if few else "")
         )
 
 
@@ -263,11 +329,10 @@ def _others(study: Study) -> Iterator[str]:
     if memory:
         how = words.first_clause((memory[0].section("memory") or {})["how"])
         yield words.sentence(f"Peak memory: {how}; interpreter and libraries included")
-    if unavailable(study, "power") is not None:
-        meters = [text.partition(":")[0] for text in tried(study)]
-        looked = f", though {words.listed(meters)} were tried" if meters else ""
-        yield f"Energy: not readable here{looked}."
+    meters = [text.partition(":")[0] for text in tried(study)]
+    if meters:
+        yield f"Power is not readable here; tried: {', '.join(meters)}."
     for name in _SECTIONS:
-        reason = unavailable(study, name) if name != "power" else None
+        reason = None if name == "power" and meters else unavailable(study, name)
         if reason is not None:
             yield f"{name.capitalize()} was not measured. {reason}"

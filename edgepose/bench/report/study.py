@@ -9,6 +9,7 @@ from typing import Any
 from edgepose.bench.reading import (
     Accuracy,
     Difference,
+    TimeRatio,
     ap_of,
     ap_protocol,
     batches,
@@ -17,7 +18,7 @@ from edgepose.bench.reading import (
     holds,
     names,
     ratio,
-    reference,
+    references,
 )
 from edgepose.bench.record import ArtefactRecord
 from edgepose.errors import InputError
@@ -36,7 +37,7 @@ class Subject:
         name: What it is called here.
         record: What was measured.
         ap: Its AP under the report's protocol, if measured.
-        is_reference: Whether the others are measured against it.
+        is_reference: Whether the others of its run are measured against it.
     """
 
     index: int
@@ -74,7 +75,7 @@ class Subject:
         found = cell(self.record, stage, batch)
         return None if found is None else found["milliseconds"]
 
-    def ratio(self, stage: str, batch: int) -> Difference | None:
+    def ratio(self, stage: str, batch: int) -> TimeRatio | None:
         """Time over the reference's."""
         return ratio(self.record, stage, batch)
 
@@ -114,10 +115,16 @@ class Study:
         """
         if not records:
             raise InputError("there is nothing to report", "no record was given")
-        against = reference(records)
+        against = references(records)
         protocol = ap_protocol(records)
         subjects = tuple(
-            Subject(index, name, record, ap_of(record, protocol), record.label == against)
+            Subject(
+                index,
+                name,
+                record,
+                ap_of(record, protocol),
+                record.label == against.get(record.run),
+            )
             for index, (name, record) in enumerate(zip(names(records), records, strict=True))
         )
         timed = {batch for record in records for batch in batches(record, "frame")}
@@ -129,9 +136,19 @@ class Study:
         return [subject.record for subject in self.subjects]
 
     @property
-    def reference(self) -> Subject | None:
-        """The artefact that the others are measured against."""
-        return next((subject for subject in self.subjects if subject.is_reference), None)
+    def reference_name(self) -> str:
+        """What the others are measured against."""
+        found = [subject.name for subject in self.subjects if subject.is_reference]
+        if len(found) == 1 and len({record.run for record in self.records}) == 1:
+            return found[0]
+        return "the reference of each run" if len(found) > 1 else "the reference"
+
+    def reference_of(self, subject: Subject) -> Subject | None:
+        """The artefact that another of its run is measured against."""
+        for found in self.subjects:
+            if found.is_reference and found.record.run == subject.record.run:
+                return found
+        return None
 
     @property
     def ap_label(self) -> str | None:

@@ -241,7 +241,11 @@ def _file(study: Study) -> Made:
 def _gmacs(study: Study) -> Made:
     found = [subject.section("cost") for subject in study.subjects]
     return Column("GMACs", "a person", brief="GMACs"), [
-        Cell(words.digits(section["gmacs"] if section else None)) for section in found
+        Cell(
+            words.digits(section["gmacs"] if section else None),
+            note=words.too_low(section),
+        )
+        for section in found
     ]
 
 

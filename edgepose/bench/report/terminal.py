@@ -23,6 +23,12 @@ __all__ = ["choice_table", "comparison_tables", "rich_table", "terminal"]
 
 _LEAST_NAME = 14
 _ENDLESS = 1000
+_STYLES = {"worse": "bold red", "better": "green", "unclear": "yellow", "not judged": "dim"}
+_WITHIN = (
+    "Intervals are of the rounds inside each run; how much this machine differs from run to run is "
+    "not in them."
+)
+_TAIL = "The p99 of a run's few calls is nearly its slowest call: it is told and not judged."
 
 
 def terminal(records: Sequence[ArtefactRecord]) -> list[RenderableType]:
@@ -47,7 +53,6 @@ def terminal(records: Sequence[ArtefactRecord]) -> list[RenderableType]:
     shown += [Text(f"• {text}") for text in remarks.findings(study)]
     shown.append(Text())
     shown += [Text(text, style="dim") for text in remarks.labels(study)]
-    shown += [Text(f"Power: {text}", style="dim") for text in remarks.tried(study)]
     shown += [Text(f"WARNING: {text}", style="bold yellow") for text in remarks.warnings(study)]
     for subject, failure in remarks.failures(study):
         shown.append(Text(f"FAILED: {subject.name}: {_told(failure)}", style="bold red"))
@@ -115,7 +120,7 @@ def _told(failure: dict[str, str | None]) -> str:
 
 
 def comparison_tables(comparison: Comparison) -> list[RenderableType]:
-    """Old against new, what is broken, and what else differs."""
+    """Old against new, what is broken or lost, and what else differs."""
     table = RichTable(
         title="Then and now", box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False
     )
@@ -125,9 +130,7 @@ def comparison_tables(comparison: Comparison) -> list[RenderableType]:
         table.add_column(title, justify="right")
     table.add_column("verdict")
     for change in comparison.changes:
-        style = {"worse": "bold red", "better": "green", "unclear": "yellow"}.get(
-            change.verdict, ""
-        )
+        style = _STYLES.get(change.verdict, "")
         table.add_row(
             Text(change.label.rpartition("/")[2]),
             Text(change.what),
@@ -137,6 +140,10 @@ def comparison_tables(comparison: Comparison) -> list[RenderableType]:
     shown: list[RenderableType] = [table]
     shown += [Text(f"BROKEN: {text}", style="bold red") for text in comparison.broken]
     shown += [Text(f"note: {text}", style="yellow") for text in comparison.warnings]
+    if any(change.interval_95 for change in comparison.changes):
+        shown.append(Text(_WITHIN, style="dim"))
+    if any(change.verdict == "not judged" for change in comparison.changes):
+        shown.append(Text(_TAIL, style="dim"))
     limits = f"times and bytes may grow by {comparison.tolerance:.0%}, AP may drop by "
     limits += f"{comparison.ap_tolerance:g} points"
     worse = sum(change.verdict == "worse" for change in comparison.changes)
@@ -149,19 +156,23 @@ def comparison_tables(comparison: Comparison) -> list[RenderableType]:
 
 
 def _figures(change: Change) -> tuple[str, str, str]:
-    if change.unit == "AP":
+    if change.unit in ("AP", "PCKh"):
         return (
             f"{words.points(change.old)} %",
             f"{words.points(change.new)} %",
             words.signed(change.change),
         )
-    shown = words.digits if change.unit == "ms" else words.mebibytes
-    unit = "ms" if change.unit == "ms" else "MiB"
-    ends = ""
+    ends = f" [{words.NONE}]" if change.unit in ("ms", "ratio") else ""
     if change.interval_95 is not None:
         ends = " " + words.interval(*(f"{end:.2f}" for end in change.interval_95))
-    old, new = (shown(value) for value in (change.old, change.new))  # type: ignore[arg-type]
-    return f"{old} {unit}", f"{new} {unit}", f"{words.TIMES} {change.change:.2f}{ends}"
+    old, new = (_figure(value, change.unit) for value in (change.old, change.new))
+    return old, new, f"{words.TIMES} {change.change:.2f}{ends}"
+
+
+def _figure(value: float, unit: str) -> str:
+    if unit == "ratio":
+        return words.digits(value)
+    return f"{words.digits(value)} ms" if unit == "ms" else f"{words.mebibytes(int(value))} MiB"
 
 
 def choice_table(choice: Choice) -> list[RenderableType]:

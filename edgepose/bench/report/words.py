@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from edgepose.bench.reading import Difference
+from edgepose.bench.reading import Difference, TimeRatio
 from edgepose.bench.record import ArtefactRecord
 
 __all__ = [
     "MINUS",
+    "NEARLY",
     "NONE",
     "TIMES",
     "change",
@@ -33,11 +34,14 @@ __all__ = [
     "signed",
     "stack",
     "tick",
+    "too_low",
 ]
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 NONE = "\N{EN DASH}"
+# Before a figure that is not quite what its column says.
+NEARLY = "~"
 _MOST_DECIMALS = 3
 
 
@@ -70,12 +74,14 @@ def interval(low: str, high: str) -> str:
     return f"[{low}, {high}]"
 
 
-def ratio(found: Difference | None, places: int = 2) -> str:
-    """0.43 [0.42, 0.44]."""
+def ratio(found: TimeRatio | None, places: int = 2) -> str:
+    """0.43 [0.42, 0.44]; a dash inside the brackets of too few rounds for an interval."""
     if found is None:
         return NONE
-    low, high = (f"{end:.{places}f}" for end in (found.low, found.high))
-    return f"{found.value:.{places}f} {interval(low, high)}"
+    ends = f"[{NONE}]"
+    if found.interval is not None:
+        ends = interval(*(f"{end:.{places}f}" for end in found.interval))
+    return f"{found.value:.{places}f} {ends}"
 
 
 def change(found: Difference | None) -> str:
@@ -101,6 +107,13 @@ def millions(value: float | None) -> str:
 def percent(share: float | None, places: int = 0) -> str:
     """A share of 1 in percent."""
     return NONE if share is None else f"{100 * share:.{places}f} %"
+
+
+def too_low(cost: dict[str, Any] | None) -> str:
+    """What has to stand beside a count that is not whole."""
+    found = cost or {}
+    notes = found.get("notes", ())
+    return "TOO LOW" if found.get("uncounted") or any("TOO LOW" in n for n in notes) else ""
 
 
 def persons(count: int) -> str:

@@ -31,7 +31,8 @@ def test_the_table_and_its_honest_labels() -> None:
     assert int8["frame p50, ms"] == "**5.08**"
     assert "- AP on the edgepose hold-out (528 persons, GT boxes, flip off)" in text
     assert "It is not COCO val AP" in text
-    assert "Energy: not readable here, though RAPL and NVML were tried." in text
+    assert "- Power is not readable here; tried: RAPL, NVML." in text
+    assert "powercap" not in text
     assert "- **Failed:** broken.onnx: cannot load models/broken.onnx" in text
     assert "Made by `edgepose bench example-lite" in text
     assert table(text, 1)[0][1:] == [

@@ -34,10 +34,11 @@ def test_a_hundred_columns_hold_it_all() -> None:
     for words in (
         "FAILED: broken.onnx: cannot load models/broken.onnx: it is truncated",
         "It is not COCO val AP and cannot be compared with published figures.",
-        "Power: RAPL: /sys/class/powercap holds no package domain",
+        "Power is not readable here; tried: RAPL, NVML.",
         "For 30 frames a second take",
     ):
         assert words in " ".join(text.split())
+    assert "powercap" not in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -97,6 +98,9 @@ def test_a_comparison_says_what_is_worse() -> None:
     assert "2.00" in row
     assert "worse" in row
     assert "REGRESSED: 1 figures worse (times and bytes may grow by 5%" in text
+    assert "Intervals are of the rounds inside each run" in text
+    assert "it is told and not judged" in text
+    assert "not judged" in next(line for line in text.splitlines() if "frame p99, 1 person" in line)
     assert "No regression" in printed(comparison_tables(compare_records(old, old)))
     assert max(map(len, text.splitlines())) <= 100
 
@@ -108,3 +112,14 @@ def test_a_choice_says_why() -> None:
     assert "it failed: cannot load" in text
     assert "AP on the edgepose hold-out (528 persons, GT boxes, flip off)." in text
     assert printed(choice_table(choose(made, 0.1))).startswith("Nothing keeps within")
+
+
+def test_a_comparison_holds_ratios_to_the_reference_and_losses() -> None:
+    old = records(2)
+    lost = dataclasses.replace(old[1], memory={"unavailable": "no /proc"})
+    text = printed(comparison_tables(compare_records(old, [old[0], lost])))
+    row = next(line for line in text.splitlines() if "frame, 1 person, time" in line)
+    assert "0.570" in row
+    words = " ".join(text.split())
+    assert "BROKEN: models/example-lite.onnx: memory was measured then and is not now (no" in words
+    assert max(map(len, text.splitlines())) <= 100

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgepose.bench.reading import Difference
+from edgepose.bench.reading import Difference, TimeRatio
 from edgepose.bench.report import words
 from edgepose.bench.report.words import MINUS, NONE
 from tests.bench.artefacts import records
@@ -33,7 +33,8 @@ def test_three_digits(value: float | None, text: str) -> None:
 def test_changes_have_a_sign_unless_they_are_nothing() -> None:
     assert words.change(Difference(-0.4, -0.81, 0.001)) == f"{MINUS}0.40 [{MINUS}0.81, 0.00]"
     assert words.signed(1.234) == "+1.23"
-    assert words.ratio(Difference(0.4321, 0.4, 0.5)) == "0.43 [0.40, 0.50]"
+    assert words.ratio(TimeRatio(0.4321, (0.4, 0.5))) == "0.43 [0.40, 0.50]"
+    assert words.ratio(TimeRatio(0.4321, None)) == f"0.43 [{NONE}]"
     assert words.change(None) == words.ratio(None) == NONE
 
 

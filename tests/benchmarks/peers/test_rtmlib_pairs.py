@@ -126,7 +126,7 @@ def test_other_keypoints_are_exit_code_3(
 
 def test_one_box_is_judged_by_the_interval(load: Load) -> None:
     script = load("rtmlib_pairs")
-    level = np.full((5, 2), 10.0)
+    level = np.full((6, 2), 10.0)
 
     def met(ours: np.ndarray) -> bool:
         samples = {
@@ -138,7 +138,7 @@ def test_one_box_is_judged_by_the_interval(load: Load) -> None:
         (row,) = [r for r in script.judged(NAME, samples) if r["limit"] == 1.0]
         return bool(row["met"])
 
-    draw = level * np.array([0.97, 1.01, 1.02, 1.03, 0.98])[:, None]
+    draw = level * np.array([0.97, 0.97, 1.02, 1.03, 1.02, 1.03])[:, None]
     assert met(draw)
     assert not met(level * 1.02)
 

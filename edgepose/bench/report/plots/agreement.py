@@ -81,7 +81,7 @@ def draw_joints(figure: Figure, study: Study, narrow: bool) -> None:
             axes.plot(*line, color=colour(subject.index), linewidth=1.4, alpha=0.75)
             axes.plot(*point, **mark(subject.index, 5.5))
     _joint_axes(axes, joints, narrow)
-    label = f"shift against {_reference(study)}, image px"
+    label = f"shift against {words.shortened(study.reference_name)}, image px"
     if narrow:
         axes.set_xlabel(label)
     else:
@@ -108,7 +108,3 @@ def _joint_axes(axes: Axes, joints: Sequence[str], narrow: bool) -> None:
         draw(place - 0.5, color=GRID, linewidth=0.8, zorder=0)
     plain_ticks(axes, "x" if narrow else "y")
     axes.tick_params(labelcolor=INK, labelsize=9)
-
-
-def _reference(study: Study) -> str:
-    return words.shortened(study.reference.name) if study.reference else "the reference"

@@ -112,7 +112,7 @@ def _percentiles(study: Study) -> Iterator[Plot]:
     for subject in found:
         times = subject.times("frame", study.persons) or {}
         texts.append(
-            f"{subject.name}: p50 {words.digits(times['p50'])}, p99 {words.digits(times['p99'])} ms"
+            f"{subject.name}: p50 {words.digits(times['p50'])}, p95 {words.digits(times['p95'])} ms"
         )
     yield _plot(
         "percentiles",
@@ -181,12 +181,11 @@ def _changes(study: Study) -> Iterator[Plot]:
     found = agreement.changes(study)
     if not found:
         return
-    against = study.reference.name if study.reference else "the reference"
     yield _plot(
         "changes",
         "Accuracy lost or won",
-        f"AP less that of {against}, with its paired 95 % interval (photos resampled). An interval "
-        f"across zero: the two cannot be told apart. {study.ap_label}.",
+        f"AP less that of {study.reference_name}, with its paired 95 % interval (photos "
+        f"resampled). An interval across zero: the two cannot be told apart. {study.ap_label}.",
         "; ".join(f"{subject.name}: {words.change(change)} points" for subject, change in found),
         [subject for subject, _ in found],
         agreement.draw_changes,
@@ -202,14 +201,13 @@ def _joints(study: Study) -> Iterator[Plot]:
         return
     joints = max(len(part["shift_px"]["per_joint"]) for _, part in found)
     still = [s.name for s, _ in shifts(study) if s not in [subject for subject, _ in found]]
-    against = study.reference.name if study.reference else "the reference"
     tall = 60 + joints * max(20, 8 * len(found))
     yield _plot(
         "joints",
         "How far each joint moves",
         f"Distance in pixels of the photo between a joint of an artefact and the same joint of "
-        f"{against}. Marks: median; lines: to the 95th percentile. Less than 0.01 px is drawn at "
-        "the edge"
+        f"{study.reference_name}. Marks: median; lines: to the 95th percentile. Less than "
+        "0.01 px is drawn at the edge"
         + (f"; nothing at all moves by as much in {words.listed(still)}." if still else "."),
         "; ".join(
             f"{subject.name}: median of all joints {words.digits(part['shift_px']['median'])} px"
@@ -249,7 +247,9 @@ def _roof(study: Study) -> Iterator[Plot]:
     if not found:
         return
     roofs = [(subject.section("cost") or {})["roof"] for subject, _ in found]
-    peaks = dict.fromkeys(f"{words.digits(one['gflops'])} GFLOP/s ({one['how']})" for one in roofs)
+    peaks = dict.fromkeys(
+        f"{words.digits(one['gflops'])} GFLOP/s ({one['how'].rstrip('.')})" for one in roofs
+    )
     yield _plot(
         "roof",
         "How near to the machine's peak",
