@@ -12,6 +12,7 @@ A box is first grown on one side to the crop's aspect ratio, then on both by ``p
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,7 @@ from edgepose.spec import PoseSpec
 __all__ = [
     "apply_affines",
     "box_affines",
+    "cut_inputs",
     "invert_affines",
     "normalise",
     "to_input",
@@ -32,8 +34,8 @@ __all__ = [
 
 Float64 = npt.NDArray[np.float64]
 
-# OpenCV samples pixels of four channels to the same bytes as pixels of three, and faster: by 3.2 ns a
-# pixel (5.0) or 0.6 ns (4.8). To give a pixel its fourth channel costs 0.14 to 0.25 ns, and each
+# OpenCV samples pixels of four channels to the same bytes as pixels of three, and faster: by 3.2 ns
+# a pixel (5.0) or 0.6 ns (4.8). To give a pixel its fourth channel costs 0.14 to 0.25 ns, and each
 # call some 10 us. So an image is converted as a whole if it has at most so many times the pixels
 # that are sampled from it, and crops must not be tiny.
 _FOURTH_CHANNEL_PAYS = 6
@@ -92,8 +94,52 @@ def warp_crops(image: UInt8, affines: Float64, input_size: tuple[int, int]) -> U
     Returns:
         (N, H, W, 3) uint8 BGR.
     """
+    import cv2
+
+    sample, pixels = _sampler(image, affines, input_size)
+    crops = np.empty((len(affines), *input_size, 3), np.uint8)
+
+    def cut(row: int) -> None:
+        sampled = sample(row)
+        if sampled.shape[2] == 3:
+            crops[row] = sampled
+        else:
+            cv2.cvtColor(sampled, cv2.COLOR_BGRA2BGR, dst=crops[row])
+
+    for_each_row(cut, len(affines), pixels)
+    return crops
+
+
+def cut_inputs(
+    image: UInt8, affines: Float64, spec: PoseSpec
+) -> npt.NDArray[np.float32 | np.float16 | np.uint8]:
+    """``to_input(warp_crops(...))`` to the bit, in one pass over each person where that pays.
+
+    Args:
+        image: As :func:`warp_crops` takes it.
+        affines: Likewise.
+        spec: The artefact's spec.
+
+    Returns:
+        As :func:`to_input` gives it.
+    """
+    if spec.dtype == "uint8" or spec.layout != "nchw":
+        return to_input(warp_crops(image, affines, spec.input_size), spec)
+    sample, pixels = _sampler(image, affines, spec.input_size)
+    planes = np.empty((len(affines), 3, *spec.input_size), np.float32)
+    fill = _filler(planes, spec)
+    # A crop is still in the cache when it is normalised.
+    for_each_row(lambda row: fill(row, sample(row)), len(affines), pixels)
+    return planes.astype(spec.dtype, copy=False)
+
+
+def _sampler(
+    image: UInt8, affines: Float64, input_size: tuple[int, int]
+) -> tuple[Callable[[int], UInt8], float]:
+    """What cuts the crop of a row, as BGR or BGRA, and how many pixels all of them touch."""
+    import cv2
+
     height, width = input_size
-    crops = np.empty((len(affines), height, width, 3), np.uint8)
     scales = affines[:, 0, 0].tolist()
     large = height * width >= _FOURTH_CHANNEL_FROM
     sampled = height * width * sum(scale > 0.5 for scale in scales)  # of the image as it is
@@ -101,33 +147,17 @@ def warp_crops(image: UInt8, affines: Float64, input_size: tuple[int, int]) -> U
     if large and image.shape[0] * image.shape[1] <= _FOURTH_CHANNEL_PAYS * sampled:
         whole = _four_channels(image)
 
-    def cut(row: int) -> None:
+    def sample(row: int) -> UInt8:
         source, to_crop = _averaged(image, affines[row], input_size)
         if source is image:
             source = whole
         elif large:
             source = _four_channels(source)
-        _warp(source, to_crop, crops[row])
+        cut = cv2.warpAffine(source, to_crop, (width, height), flags=cv2.INTER_LINEAR)
+        return np.asarray(cut, np.uint8)
 
     # The crops, and what lies under them.
-    pixels = height * width * sum(1 + 1 / scale**2 for scale in scales)
-    for_each_row(cut, len(scales), pixels)
-    return crops
-
-
-def _warp(source: UInt8, affine: Float64, crop: UInt8) -> None:
-    """Sample ``source``, of three or four channels, into ``crop`` (H, W, 3)."""
-    import cv2
-
-    size = crop.shape[1::-1]
-    if source.shape[2] == 3:
-        cv2.warpAffine(source, affine, size, dst=crop, flags=cv2.INTER_LINEAR)
-        return
-    cv2.cvtColor(
-        cv2.warpAffine(source, affine, size, flags=cv2.INTER_LINEAR),
-        cv2.COLOR_BGRA2BGR,
-        dst=crop,
-    )
+    return sample, height * width * sum(1 + 1 / scale**2 for scale in scales)
 
 
 def _four_channels(image: UInt8) -> UInt8:
@@ -178,20 +208,27 @@ def _span(shift: float, scale: float, cells: int, pixels: int, factor: int) -> t
 
 def normalise(crops: UInt8, spec: PoseSpec) -> Float32:
     """(N, H, W, 3) uint8 BGR -> (N, 3, H, W) float32, (pixel - mean) / std, in spec's colours."""
+    planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    fill = _filler(planes, spec)
+    for_each_row(lambda row: fill(row, crops[row]), len(crops), planes.size / 3)
+    return planes
+
+
+def _filler(planes: Float32, spec: PoseSpec) -> Callable[[int, UInt8], None]:
+    """What normalises a crop (H, W, 3 or 4; a fourth channel says nothing) into a row of planes."""
     import cv2
 
     scale, shift = _scale_and_shift(spec.mean, spec.std)
-    planes = np.empty((len(crops), 3, *crops.shape[1:3]), np.float32)
+    order = (2, 1, 0) if spec.colour == "rgb" else (0, 1, 2)
 
-    def fill(row: int) -> None:
-        channels = cv2.split(crops[row])
-        for plane, values in enumerate(reversed(channels) if spec.colour == "rgb" else channels):
-            planes[row, plane] = values
+    def fill(row: int, crop: UInt8) -> None:
+        channels = cv2.split(crop)
+        for plane, channel in enumerate(order):
+            planes[row, plane] = channels[channel]
         planes[row] *= scale
         planes[row] += shift
 
-    for_each_row(fill, len(crops), planes.size / 3)
-    return planes
+    return fill
 
 
 @lru_cache(maxsize=8)

@@ -9,7 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgepose.closing import Closing
-from edgepose.crops import apply_affines, box_affines, invert_affines, to_input, warp_crops
+from edgepose.crops import (
+    apply_affines,
+    box_affines,
+    cut_inputs,
+    invert_affines,
+    to_input,
+    warp_crops,
+)
 from edgepose.decode import decode, flip_outputs
 from edgepose.poses import Float32, Poses, UInt8, check_boxes, check_image
 from edgepose.runtime.base import Runner
@@ -70,8 +77,11 @@ class Estimator(Closing):
         if count == 0:
             return Poses.empty(len(self.spec.keypoints))
         affines = box_affines(corners, self.spec.input_size, self.spec.padding)
-        crops = warp_crops(image, affines, self.spec.input_size)
-        keypoints, scores = self.infer_crops(crops, flip=flip)
+        if flip:
+            crops = warp_crops(image, affines, self.spec.input_size)
+            keypoints, scores = self.infer_crops(crops, flip=True)
+        else:
+            keypoints, scores = self._infer_inputs(cut_inputs(image, affines, self.spec))
         return Poses(
             apply_affines(keypoints, invert_affines(affines)), scores, corners, confidences
         )
@@ -99,28 +109,26 @@ class Estimator(Closing):
             One pair as :meth:`infer_crops` gives it for each of ``flips``.
         """
         parts = [self._decoded(part, flips) for part in self._batches(crops)]
-        if len(parts) == 1:
-            return parts[0]
-        return [
-            (np.concatenate([p[0] for p in column]), np.concatenate([p[1] for p in column]))
-            for column in zip(*parts, strict=True)
-        ]
+        return [_joined(column) for column in zip(*parts, strict=True)]
 
-    def _batches(self, crops: UInt8) -> Iterator[UInt8]:
-        for start in range(0, len(crops), self.runner.max_batch):
-            yield crops[start : start + self.runner.max_batch]
+    def _infer_inputs(self, images: npt.NDArray[Any]) -> tuple[Float32, Float32]:
+        """:meth:`infer_crops` for crops in the form the graph takes."""
+        return _joined([decode(self._run(p), self.spec) for p in self._batches(images)])
+
+    def _batches(self, rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        for start in range(0, len(rows), self.runner.max_batch):
+            yield rows[start : start + self.runner.max_batch]
 
     def _decoded(self, crops: UInt8, flips: Sequence[bool]) -> list[tuple[Float32, Float32]]:
-        plain = self._run(crops)
+        plain = self._run(to_input(crops, self.spec))
         found = {False: plain}
         if True in flips:
-            mirrored = flip_outputs(self._run(crops[:, :, ::-1]), self.spec)
+            mirrored = flip_outputs(self._run(to_input(crops[:, :, ::-1], self.spec)), self.spec)
             found[True] = {name: (value + mirrored[name]) / 2 for name, value in plain.items()}
         return [decode(found[flip], self.spec) for flip in flips]
 
-    def _run(self, crops: UInt8) -> dict[str, npt.NDArray[Any]]:
+    def _run(self, images: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """One call of the runner, padded to the next bucket where the artefact has buckets."""
-        images = to_input(crops, self.spec)
         count = len(images)
         size = next((b for b in self.runner.buckets or () if b >= count), count)
         if size == count:
@@ -132,3 +140,10 @@ class Estimator(Closing):
     def close(self) -> None:
         """Close the runner."""
         self.runner.close()
+
+
+def _joined(parts: Sequence[tuple[Float32, Float32]]) -> tuple[Float32, Float32]:
+    """Keypoints and scores of batches, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])

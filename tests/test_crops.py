@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edgepose.crops import (
     apply_affines,
     box_affines,
+    cut_inputs,
     invert_affines,
     normalise,
     to_input,
@@ -206,3 +207,19 @@ def test_averaging_moves_nothing_even_at_the_borders(box: list[float]) -> None:
     plain = cv2.warpAffine(smooth, affines[0], (64, 64)).astype(int)
     inside = cv2.erode((plain.sum(2) > 0).astype(np.uint8), np.ones((5, 5))) > 0
     assert np.abs(crop - plain)[inside].max(initial=0) <= 6
+
+
+@pytest.mark.parametrize("colour", ["rgb", "bgr"])
+@pytest.mark.parametrize("size", [(32, 32), (128, 96)])
+def test_one_pass_over_each_person_gives_the_same_bits(size: tuple[int, int], colour: str) -> None:
+    """Small and large crops, near and far people, and graphs that normalise by themselves."""
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    boxes = np.array([[10, 10, 390, 290], [50, 60, 80, 120], [-20, 30, 60, 200]], np.float32)
+    affines = box_affines(boxes, size, 1.25)
+    crops = warp_crops(image, affines, size)
+    for changes in ({}, {"layout": "nhwc"}, {"dtype": "float16"}, {"dtype": "uint8"}):
+        spec = heatmap_spec(size, colour=colour, **changes)
+        found = cut_inputs(image, affines, spec)
+        wanted = to_input(crops, spec)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)

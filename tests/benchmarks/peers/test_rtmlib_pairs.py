@@ -151,7 +151,7 @@ def test_overhead_is_promised_where_the_figure_was_set(load: Load) -> None:
         for pair in script.pairs_of(network)
         if "the rest" in pair.name and pair.limit is not None
     }
-    assert set(limits.values()) == {1 / 8}
+    assert set(limits.values()) == {1 / 5}
     assert {network for network, _ in limits} == {"rtmpose-t", "mitpose-lite"}
 
 
