@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,6 +30,10 @@ class Timed(Protocol):
 
     def visit(self, stage: str, batch: int, calls: int, untimed: int) -> list[float]:
         """Milliseconds of each of ``calls`` calls, after ``untimed`` others."""
+        ...
+
+    def restart(self) -> None:
+        """Go on in a new process."""
         ...
 
 
@@ -72,6 +76,7 @@ class _State:
     Attributes:
         lost: Why a stage at a batch size was not timed, or not to the end.
         failures: The first of them of each artefact.
+        launches: Processes of each that rounds were taken of.
     """
 
     opened: dict[str, Opened] = field(default_factory=dict)
@@ -79,6 +84,14 @@ class _State:
     lost: dict[_Key, EdgeposeError] = field(default_factory=dict)
     failures: dict[str, EdgeposeError] = field(default_factory=dict)
     conducted: Conducted = field(default_factory=lambda: Conducted({}, {}, 0))
+    launches: int = 0
+
+    def note(self, part: Conducted) -> None:
+        """Who failed in a launch has no turn in the next."""
+        for key, error in part.failures.items():
+            if isinstance(key, _Key):
+                self.lost.setdefault(key, error)
+                self.failures.setdefault(key.label, error)
 
 
 def measure_latency(
@@ -86,6 +99,7 @@ def measure_latency(
     batches: Sequence[int],
     schedule: Schedule | None = None,
     progress: Progress | None = None,
+    launches: int = 1,
 ) -> LatencyRun:
     """Time all artefacts together: every round visits each at every stage and batch size.
 
@@ -96,6 +110,9 @@ def measure_latency(
         batches: People in one call. One that an artefact cannot take is left out for it.
         schedule: How often.
         progress: Called with (steps done, steps in all): warm-ups and visits.
+        launches: Over how many processes of each artefact, one after the other, the rounds are
+            spread. Where a process comes to lie in memory may make it several percent faster or
+            slower for all its life: no number of rounds averages that out, other processes do.
 
     Returns:
         The sections. Who fails has an error, the complete rounds before it, and what was measured
@@ -103,29 +120,99 @@ def measure_latency(
     """
     schedule = schedule or Schedule()
     state = _State()
+    parts: list[Conducted] = []
+    steps = _Steps(progress, launches)
+    interrupted = False
     try:
-        turns = _warm(workers, batches, schedule, state, progress)
-        before = len(turns)
-
-        def report(done: int, total: int) -> None:
-            if progress is not None:
-                progress(before + done, before + total)
-
-        state.conducted = conduct(turns, schedule, report, _compared)
-        interrupted = False
+        for launch in range(launches):
+            if launch:
+                _restart(workers, state)
+            turns = _warm(workers, batches, schedule, state, steps)
+            portion = _portion(schedule, launch, launches)
+            parts.append(conduct(turns, portion, steps.rounds, _compared))
+            state.note(parts[-1])
+            steps.next_launch()
     except Interrupted as stopped:
-        state.conducted, interrupted = stopped.conducted, True
+        parts.append(stopped.conducted)
+        interrupted = True
     except KeyboardInterrupt:
         interrupted = True
-    for key, error in state.conducted.failures.items():
-        if isinstance(key, _Key):
-            state.lost[key] = error
-            state.failures.setdefault(key.label, error)
+    if interrupted and parts:
+        state.note(parts[-1])
+    state.launches = len(parts)
+    state.conducted = _joined(parts)
     sections = {
         label: _section(label, list(workers), batches, schedule, state, interrupted)
         for label in workers
     }
     return LatencyRun(sections, state.failures, interrupted)
+
+
+class _Steps:
+    """How far all launches together are, from what each of them tells."""
+
+    def __init__(self, progress: Progress | None, launches: int) -> None:
+        self._progress = progress
+        self._left = launches
+        self._before = self._warmed = self._rounds = 0
+
+    def warmed(self, done: int, expected: int) -> None:
+        self._warmed = done
+        self._tell(done, expected)
+
+    def rounds(self, done: int, total: int) -> None:
+        self._rounds = done
+        self._tell(self._warmed + done, self._warmed + total)
+
+    def next_launch(self) -> None:
+        self._left -= 1
+        self._before += self._warmed + self._rounds
+        self._warmed = self._rounds = 0
+
+    def _tell(self, done: int, total: int) -> None:
+        if self._progress is not None:
+            self._progress(self._before + done, self._before + self._left * total)
+
+
+def _portion(schedule: Schedule, launch: int, launches: int) -> Schedule:
+    """The rounds of one launch, in an order of its own."""
+    rounds, more = divmod(schedule.rounds or 0, launches)
+    return replace(
+        schedule,
+        rounds=None if schedule.rounds is None else rounds + (launch < more),
+        seconds=None if schedule.seconds is None else schedule.seconds / launches,
+        seed=schedule.seed + launch,
+    )
+
+
+def _restart(workers: Mapping[str, Timed], state: _State) -> None:
+    """New processes; one that cannot be started again has been timed to its end."""
+    for label in list(state.opened):
+        try:
+            workers[label].restart()
+        except EdgeposeError as error:
+            state.failures.setdefault(label, error)
+            for key in state.warmed:
+                if key.label == label:
+                    state.lost.setdefault(key, error)
+
+
+def _joined(parts: Sequence[Conducted]) -> Conducted:
+    """The rounds of all launches, one after the other.
+
+    Who failed is in no later launch, so that its rounds are the first ones, as inside a launch.
+    """
+    samples: dict[Hashable, list[Samples]] = {}
+    failures: dict[Hashable, EdgeposeError] = {}
+    for part in parts:
+        for key, values in part.samples.items():
+            samples.setdefault(key, []).append(values)
+        failures |= part.failures
+    return Conducted(
+        {key: np.concatenate(values) for key, values in samples.items()},
+        failures,
+        sum(part.rounds for part in parts),
+    )
 
 
 def _compared(key: Hashable) -> Hashable:
@@ -138,10 +225,12 @@ def _warm(
     batches: Sequence[int],
     schedule: Schedule,
     state: _State,
-    progress: Progress | None,
+    steps: _Steps,
 ) -> list[_Visited]:
-    """Open and warm up; what did not fail in that has a turn."""
+    """Open and warm up; what did not fail, in that or before, has a turn."""
     for label, worker in workers.items():
+        if label in state.opened or label in state.failures:
+            continue
         try:
             state.opened[label] = worker.open()
         except EdgeposeError as error:
@@ -152,21 +241,20 @@ def _warm(
         for batch in batches
         if opened.refuses(batch) is None
         for stage in opened.stages
+        if _Key(label, stage, batch) not in state.lost
     ]
     turns = []
     for done, key in enumerate(keys):
         worker = workers[key.label]
         try:
-            state.warmed[key] = worker.warm(
-                key.stage, key.batch, schedule.warmup, schedule.max_warmup_s
-            )
+            warmed = worker.warm(key.stage, key.batch, schedule.warmup, schedule.max_warmup_s)
         except EdgeposeError as error:
             state.lost[key] = error
             state.failures.setdefault(key.label, error)
         else:
+            state.warmed.setdefault(key, warmed)  # the record tells of the first launch
             turns.append(_Visited(key, worker))
-        if progress is not None:
-            progress(done + 1, len(keys) * (1 + schedule.expected_rounds(0, 0.0)))
+        steps.warmed(done + 1, len(keys) * (1 + schedule.expected_rounds(0, 0.0)))
     return turns
 
 
@@ -192,6 +280,7 @@ def _section(
         "protocol": {
             "schedule": schedule.to_dict(),
             "rounds": state.conducted.rounds,
+            "launches": state.launches,
             "interrupted": interrupted,
             "scene": opened.scene,
             "together": list(together),

@@ -83,6 +83,7 @@ class Plan:
         threads: Threads inside one operator, the same for all; all cores by default.
         rounds: Rounds of timing; each visits every artefact, stage and batch once.
         seconds: Time for all rounds together, in place of a number or as its limit.
+        launches: Processes of each artefact that the rounds are spread over, 6 rounds each at least.
         images: Folder whose first picture is timed on; a packaged photograph by default.
         coco: COCO-layout folder to measure accuracy on.
         detections: Boxes of a detector, as COCO results, in place of the annotated ones.
@@ -102,6 +103,7 @@ class Plan:
     threads: int | None = None
     rounds: int | None = None
     seconds: float | None = None
+    launches: int = 3
     images: str | None = None
     coco: str | None = None
     detections: str | None = None
@@ -116,6 +118,7 @@ class Plan:
         for key in ("threads", "limit"):
             check(key, getattr(self, key), _none_or(getattr(self, key), 1), "1 or more")
         check("rounds", self.rounds, _none_or(self.rounds, 2), "2 or more: one is no comparison")
+        check("launches", self.launches, self.launches > 0, "1 or more")
         check("seconds", self.seconds, self.seconds is None or self.seconds > 0, "above 0")
         check("power_seconds", self.power_seconds, self.power_seconds > 0, "above 0")
         alone = self.sections == ("accuracy",) and not self.measures_accuracy

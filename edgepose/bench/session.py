@@ -25,6 +25,7 @@ from edgepose.bench.parity import parity_section
 from edgepose.bench.plan import Plan
 from edgepose.bench.power import PowerInterrupted, PowerRun, measure_power
 from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.statistics import LEAST_ROUNDS
 from edgepose.bench.subject import Common, Subject
 from edgepose.bench.timing import BENCH_ROUNDS, Schedule
 from edgepose.bench.worker import Worker
@@ -234,15 +235,15 @@ class _Session:
         subjects = self._open_ones()
         if not subjects:
             return
-        schedule = Schedule(
-            rounds=self.plan.rounds or (None if self.plan.seconds else BENCH_ROUNDS),
-            seconds=self.plan.seconds,
-        )
+        rounds = self.plan.rounds or (None if self.plan.seconds else BENCH_ROUNDS)
+        schedule = Schedule(rounds=rounds, seconds=self.plan.seconds)
+        most = self.plan.launches if rounds is None else max(1, rounds // LEAST_ROUNDS)
         found = measure_latency(
             {s.label: self._worker(s) for s in subjects},
             self.plan.batches,
             schedule,
             self.talk.step("timing, in turns"),
+            launches=min(self.plan.launches, most),
         )
         self._put("latency", subjects, found.sections, found.failures)
         if found.interrupted:

@@ -194,3 +194,55 @@ def test_rounds_before_a_failure_are_paired_with_those_of_the_reference(repo_roo
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((repo_root / "edgepose" / "bench" / "record.schema.json").read_text())
     jsonschema.validate(section, {"$defs": schema["$defs"], "$ref": "#/$defs/latency"})
+
+
+class Moody(FakeWorker):
+    """A quarter faster in every second process."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda stage, batch: 10 if self.restarts % 2 == 0 else 7.5)
+
+
+def test_rounds_are_spread_over_processes() -> None:
+    workers = {"one": steady(10), "two": Moody()}
+    steps: list[tuple[int, int]] = []
+    schedule = Schedule(rounds=8, calls=1, pause_s=0.0)
+    run = measure_latency(workers, (1,), schedule, lambda *step: steps.append(step), launches=3)
+    assert [worker.restarts for worker in workers.values()] == [2, 2]
+    two = run.sections["two"]
+    cell = next(c for c in two["cells"] if c["stage"] == "network")
+    assert [visit[0] for visit in cell["samples_ms"]] == [10] * 3 + [7.5] * 3 + [10] * 2
+    assert (two["protocol"]["rounds"], two["protocol"]["launches"]) == (8, 3)
+    # Warmed up in each process: 4 stages of artefacts, three times, and 8 rounds of them.
+    assert steps[-1] == (3 * 4 + 8 * 4, 3 * 4 + 8 * 4)
+
+
+def test_one_that_cannot_be_started_again_keeps_what_it_has() -> None:
+    class Once(FakeWorker):
+        def restart(self) -> None:
+            raise DeviceError("no second process")
+
+    workers = {"one": steady(10), "two": Once(lambda stage, batch: 5)}
+    schedule = Schedule(rounds=12, calls=1, pause_s=0.0)
+    run = measure_latency(workers, (1,), schedule, launches=2)
+    assert "no second process" in str(run.failures["two"])
+    two = run.sections["two"]
+    assert {len(c["samples_ms"]) for c in two["cells"]} == {6}
+    assert {f["why"] for f in two["protocol"]["failed"]} == {"no second process"}
+    assert {r["ratio"] for r in two["against"]["ratios"]} == {0.5, 0.25}
+    assert {len(c["samples_ms"]) for c in run.sections["one"]["cells"]} == {12}
+
+
+def test_a_failure_in_a_later_process_is_the_last_turn() -> None:
+    class Tires(FakeWorker):
+        def visit(self, stage: str, batch: int, calls: int, untimed: int) -> list[float]:
+            if self.restarts == 1 and stage == "frame":
+                raise GraphError("tired")
+            return super().visit(stage, batch, calls, untimed)
+
+    workers = {"one": steady(10), "two": Tires(lambda stage, batch: 5)}
+    schedule = Schedule(rounds=18, calls=1, pause_s=0.0)
+    run = measure_latency(workers, (1,), schedule, launches=3)
+    lengths = {c["stage"]: len(c["samples_ms"]) for c in run.sections["two"]["cells"]}
+    assert lengths == {"network": 18, "frame": 6}
+    assert "tired" in str(run.failures["two"])

@@ -371,3 +371,16 @@ def test_a_worker_ends_with_its_parent(parent: subprocess.Popen[str]) -> None:
     pid = started(parent)
     parent.kill()
     assert wait_until(lambda: not alive(pid))
+
+
+def test_a_worker_goes_on_in_a_new_process(tiny: Path) -> None:
+    with Worker(request(tiny)) as worker:
+        first = worker.open()
+        worker.warm("frame", 2)
+        old = worker.pid
+        worker.restart()
+        assert worker.pid != old
+        assert wait_until(lambda: not alive(old))
+        assert worker.open().sha256 == first.sha256
+        worker.peak(1)  # nothing larger has run in this one
+        assert len(worker.visit("network", 1, calls=2, untimed=0)) == 2

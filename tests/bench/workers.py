@@ -39,6 +39,7 @@ class FakeWorker:
         self.milliseconds = milliseconds
         self.facts = facts or opened()
         self.asked: list[tuple[str, str, int]] = []
+        self.restarts = 0
 
     def open(self) -> Opened:
         return self.facts
@@ -58,3 +59,6 @@ class FakeWorker:
     def visit(self, stage: str, batch: int, calls: int, untimed: int) -> list[float]:
         self.asked.append(("visit", stage, batch))
         return [self.milliseconds(stage, batch)] * calls
+
+    def restart(self) -> None:
+        self.restarts += 1

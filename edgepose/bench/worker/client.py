@@ -57,6 +57,10 @@ class Worker(Closing):
     def __init__(self, request: Request, patience_s: float = 900.0) -> None:
         self.request = request
         self._patience_s = patience_s
+        self._start()
+
+    def _start(self) -> None:
+        request = self.request
         self._opened: Opened | None = None
         self._largest = 0
         self._number = 0
@@ -99,6 +103,12 @@ class Worker(Closing):
                 **told, stages=stages, buckets=None if buckets is None else tuple(buckets)
             )
         return self._opened
+
+    def restart(self) -> None:
+        """Go on in a new process with the artefact loaded again; nothing of the old one is left."""
+        self.close()
+        self._start()
+        self.open()
 
     def describe(self) -> dict[str, Any]:
         """What is in force by now: some runtimes know only after their first run."""
