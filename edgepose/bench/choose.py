@@ -234,7 +234,9 @@ def _best(
     fastest = min(inside, key=lambda index: _time(rows[index]))
     if not judged:
         time = f"{_time(rows[fastest]):.3g} ms"
-        why = f"the shortest time within {question}: {time}; no AP was measured"
+        alone = f"the only one that keeps within {question}"
+        which = f"the shortest time within {question}" if len(inside) > 1 else alone
+        why = f"{which}: {time}; no AP was measured"
         return fastest, why, {}
     top = max(judged, key=lambda index: (_ap(rows[index]), -_time(rows[index])))
     flip, against = _flip(aps), references(records, ("parity",))
@@ -246,15 +248,19 @@ def _best(
     ]
     best = min(equal, key=lambda index: (_time(rows[index]), -_ap(rows[index])))
     row = rows[best]
-    many = f"of the {len(judged)} that keep" if len(judged) > 1 else "and the only one to keep"
-    if best == top:
-        why = f"the highest AP ({_ap(row):.1f} %) {many} within {question}"
+    time, ap = f"{_time(row):.3g} ms", f"{_ap(row):.1f} %"
+    within = f"that keep within {question}"
+    if len(inside) == 1:
+        why = f"the only one that keeps within {question}: {time}, AP {ap}"
+    elif len(judged) == 1:
+        why = f"the only one with a known AP ({ap}) of the {len(inside)} {within}: {time}"
+    elif best == top:
+        why = f"the highest AP ({ap}) of the {len(judged)} {within}: {time}"
     else:
         why = (
-            f"the shortest time {many} within {question} and whose AP ({_ap(row):.1f} %) "
-            f"cannot be told from the highest ({_ap(rows[top]):.1f} % of {rows[top].name})"
+            f"the shortest time of the {len(judged)} {within} and whose AP ({ap}) "
+            f"cannot be told from the highest ({_ap(rows[top]):.1f} % of {rows[top].name}): {time}"
         )
-    why += f": {_time(row):.3g} ms"
     words = {
         index: (
             f"its AP cannot be told from that of {row.name}, and it is slower"
@@ -270,10 +276,18 @@ def _best(
 
 def _nothing(rows: Sequence[Row], question: _Question) -> str:
     timed = [row for row in rows if row.milliseconds is not None]
+    nothing = f"nothing keeps within {question}"
     if not timed:
-        return f"nothing keeps within {question}: no frame was timed"
-    near = min(timed, key=_time)
-    return f"nothing keeps within {question}; the nearest is {near.name} with {_time(near):.3g} ms"
+        people = "" if question.persons == 1 else f" with {question.persons} persons"
+        return f"{nothing}: no frame{people} was timed"
+    quick = [row for row in timed if _time(row) <= question.budget_ms]
+    if not quick:
+        near = min(timed, key=_time)
+        return f"{nothing}; the nearest is {near.name} with {_time(near):.3g} ms"
+    # What keeps the time and is no choice lacks the AP.
+    near = max(quick, key=lambda row: (-1.0 if row.ap is None else row.ap, -_time(row)))
+    lack = "was not measured" if near.ap is None else f"of {near.ap:.1f} % is too low"
+    return f"{nothing}; {near.name} keeps the time with {_time(near):.3g} ms, but its AP {lack}"
 
 
 def _tie(difference: Difference | None, ap: float, top: float) -> bool:

@@ -30,6 +30,7 @@ __all__ = [
     "ratio",
     "ratio_between",
     "references",
+    "short_label",
     "vague_tail",
     "why_missing",
 ]
@@ -37,6 +38,8 @@ __all__ = [
 # One call in a hundred is beyond the 99th percentile: of fewer calls than this it is one of the
 # three slowest.
 _CALLS_FOR_P99 = 300
+# Endings of what is deployed.
+_FILES = (".onnx", ".engine", ".plan")
 # What has to agree for two accuracies to be comparable.
 _PROTOCOL = (
     "set", "annotations_sha256", "persons", "boxes", "flip", "nms", "joints", "normalised",
@@ -115,13 +118,27 @@ def why_missing(section: Any) -> str | None:
 
 
 def names(records: Sequence[ArtefactRecord]) -> list[str]:
-    """What to call each: its label, without folders where that leaves them apart.
+    """What to call each: its label; a path without its folders, where that leaves them apart.
 
     Where two are called alike, the run is added.
     """
     called = _called(records)
-    short = [name.rpartition("/")[2] for name in called]
+    short = [
+        short_label(record.label, record.artefact["file"]) + name.removeprefix(record.label)
+        for record, name in zip(records, called, strict=True)
+    ]
     return short if len(set(short)) == len(short) else called
+
+
+def short_label(label: str, file: str | None = None) -> str:
+    """A label that is a path to a file without its folders; any other as it is.
+
+    Args:
+        label: Of an artefact.
+        file: Name of the artefact's file, if known; without it the ending decides.
+    """
+    name = label.rpartition("/")[2]
+    return name if name == file or name.lower().endswith(_FILES) else label
 
 
 def _called(records: Sequence[ArtefactRecord]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from edgepose.bench.choose import choose, parse_budget
-from edgepose.bench.reading import ap_between, ap_protocol, references
+from edgepose.bench.reading import ap_between, ap_protocol, names, references
 from edgepose.bench.record import ArtefactRecord
 from edgepose.bench.report.study import Study
 from edgepose.errors import InputError
@@ -103,6 +103,42 @@ def test_nothing_fits() -> None:
     assert not choice
     assert "the nearest is example-lite-int8.onnx with 5.31 ms" in choice.why
     assert not any(row.fits for row in choice.rows)
+
+
+def test_nothing_fits_for_want_of_accuracy() -> None:
+    """What keeps the time is not told as if it were too slow."""
+    why = choose(records(), 6, min_ap=61).why
+    assert why.endswith(
+        "; example-lite-int8.onnx keeps the time with 5.31 ms, but its AP of 60.9 % is too low"
+    )
+    bare = [without(record, accuracy=None, parity=None) for record in records()]
+    assert choose(bare, 6, min_ap=61).why.endswith("with 5.31 ms, but its AP was not measured")
+
+
+def test_nobody_timed_so_many_persons() -> None:
+    assert choose(records(), 40, persons=99).why.endswith(": no frame with 99 persons was timed")
+    assert choose([failed()], 40).why.endswith(": no frame was timed")
+
+
+def test_the_only_one_is_called_so() -> None:
+    assert choose(records(), 6).why == (
+        "the only one that keeps within 6 ms a frame at p95 with 1 person: 5.31 ms, AP 60.9 %"
+    )
+    made = records(4)
+    made[1:3] = [without(record, accuracy=None, parity=None) for record in made[1:3]]
+    made[3] = without(made[3], accuracy=None, parity=None)
+    assert choose(made, 20).why.startswith("the only one with a known AP (62.3 %) of the 4 that")
+    assert choose(made, 6).why.startswith("the only one that keeps within 6 ms")
+
+
+def test_a_label_that_is_no_path_keeps_its_slashes() -> None:
+    record, other = records(2)
+    assert names([without(record, label="timm/b"), other]) == ["timm/b", FP32]
+    assert names([without(other, label="int8/edge.v2")]) == ["int8/edge.v2"]
+    file = other.artefact | {"file": "edge.v2"}
+    assert names([without(other, label="int8/edge.v2", artefact=file)]) == ["edge.v2"]
+    twice = [without(other, run=run) for run in ("aaaaaaaa", "bbbbbbbb")]
+    assert names(twice) == [f"{FP32} (run aaaaaa)", f"{FP32} (run bbbbbb)"]
 
 
 def test_the_percentile_decides() -> None:

@@ -70,7 +70,9 @@ def roof(
 
 
 def _words(found: Mapping[str, Any], threads: int | None) -> str:
-    best = f"{found['size']}x{found['size']} the best of {found['calls']} of {found['sizes']}"
+    sizes = str(found["sizes"]).split(", ")
+    span = f"sizes {sizes[0]} … {sizes[-1]}" if len(sizes) > 1 else f"size {sizes[0]}"
+    best = f"best of {found['calls']} products of {span}, reached at {found['size']}"
     if found["device"] == "cuda":
         return f"{GPU_ROOF}: {found['kind']} in PyTorch on {found['name']}, {best}."
     cores = "all cores" if threads is None else f"{threads} thread{'s' * (threads > 1)}"

@@ -56,6 +56,7 @@ def html(records: Sequence[ArtefactRecord], pictures: Path | None = None) -> str
 
 def _content(study: Study, pictures: Path | None) -> dict[str, Any]:
     first = study.records[0]
+    worst = _worst(study, pictures)
     return {
         "title": remarks.title(study),
         "facts": _facts(study),
@@ -73,7 +74,8 @@ def _content(study: Study, pictures: Path | None) -> dict[str, Any]:
         "accuracy": details.accuracy_tables(study),
         "parity": details.parity_table(study),
         "joints": details.joint_tables(study),
-        "worst": _worst(study, pictures),
+        "worst": worst,
+        "pictured": any(row["uri"] for _, rows in worst for row in rows),
         "memory": details.memory_table(study),
         "cost": details.cost_table(study),
         "layers": [_shared(*group) for group in details.layer_tables(study)],
@@ -88,7 +90,7 @@ def _content(study: Study, pictures: Path | None) -> dict[str, Any]:
         "environment": surroundings.environment_table(study),
         "conditions": [_shared(*group) for group in surroundings.condition_tables(study)],
         "unread": surroundings.unread(study),
-        "throttled": remarks.throttled(study),
+        "state": remarks.state(study),
     }
 
 

@@ -36,6 +36,7 @@ def pairs_table(record: BenchRecord) -> RichTable:
             verdict,
         )
         rows.append(tuple(Cell(text) for text in texts))
-    return rich_table(
-        Table("Paired times: medians, their ratio, its 95 % interval", columns, tuple(rows))
-    )
+    title = "Paired times: medians, their ratio, its 95 % interval"
+    made = rich_table(Table(title, columns, tuple(rows)))
+    made.title, made.title_justify = title, "left"
+    return made

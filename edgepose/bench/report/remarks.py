@@ -7,7 +7,9 @@ from typing import Any
 
 from edgepose.bench.choose import choose
 from edgepose.bench.reading import (
+    Difference,
     ap_between,
+    flip_parity,
     ratio_between,
     references,
     why_missing,
@@ -21,7 +23,7 @@ __all__ = [
     "failures",
     "findings",
     "labels",
-    "throttled",
+    "state",
     "title",
     "tried",
     "unavailable",
@@ -30,6 +32,9 @@ __all__ = [
 
 # A minute's load above this before the start: the machine had other things to do.
 _BUSY = 0.5
+
+# Bytes a parameter: what the file holds beside its weights makes it a little more than two.
+_NEARLY_TWO = 0.2
 
 # As edgepose.bench.power says where no meter is readable; power may be missing for other reasons.
 _UNREADABLE = "power is not readable here"
@@ -77,10 +82,17 @@ def _fastest(study: Study) -> Iterator[str]:
         text += f". It cannot be told from {words.listed([other.name for other in rivals])}"
     lost = subject.ap_change
     if lost is not None:
-        # Two APs are only called different where the whole interval says so.
-        verb = "changes AP by" if lost.certain else "does not change AP beyond doubt:"
-        text += f". It {verb} {words.change(lost)} points"
+        text += f". {_ap_of_the_fastest(lost)}"
     yield text + "."
+
+
+def _ap_of_the_fastest(lost: Difference) -> str:
+    """Two APs are only called different where the whole interval says so."""
+    if lost.certain:
+        return f"It changes AP by {words.change(lost)} points"
+    if lost.value == lost.low == lost.high == 0:
+        return "Its AP is the same"
+    return f"No change in AP can be shown: {words.change(lost)} points"
 
 
 def _as_fast(study: Study, other: Subject, fastest: Subject) -> bool:
@@ -132,7 +144,7 @@ def warnings(study: Study) -> list[str]:
     """What spoils the figures, or may."""
     found = [*_of_all(study)]
     for subject in study.subjects:
-        found += _of_one(subject)
+        found += [*_of_one(subject), *_of_the_other_flip(study, subject)]
     return list(dict.fromkeys(found))
 
 
@@ -176,9 +188,38 @@ def _shared(study: Study, key: str) -> Iterator[tuple[str, str]]:
         yield reason, "all" if len(names) == len(study.subjects) else words.listed(names)
 
 
-def throttled(study: Study) -> list[str]:
-    """Why the machine was slowed down, as far as it is known."""
-    return [reason for reason, _ in _shared(study, "throttled")]
+def state(study: Study) -> list[str]:
+    """Whether the machine was slowed down, as far as that could be read, and its load."""
+    slowed = [reason for reason, _ in _shared(study, "throttled")]
+    blind = [reason for reason, _ in _shared(study, "unread") if "throttl" in _subject_of(reason)]
+    said = []
+    if slowed:
+        said.append(words.sentence(f"Slowed down: {'; '.join(slowed)}"))
+    if blind:
+        said.append("Throttling could not be read here.")
+    elif not slowed and any(record.conditions for record in study.records):
+        said.append("Nothing was found to slow the machine down.")
+    loads = [
+        [
+            load
+            for record in study.records
+            if (load := (record.conditions or {}).get(key)) is not None
+        ]
+        for key in ("load_before", "load_after")
+    ]
+    parts = [
+        f"{words.tick(max(found))} {when}"
+        for found, when in zip(loads, ("before the start", "at the end"), strict=True)
+        if found
+    ]
+    if parts:
+        said.append(f"Load (mean of a minute): {', '.join(parts)}.")
+    return said
+
+
+def _subject_of(reason: str) -> str:
+    """What could not be read: the words before the colon."""
+    return reason.partition(":")[0].lower()
 
 
 def _of_one(subject: Subject) -> Iterator[str]:
@@ -203,6 +244,35 @@ def _of_one(subject: Subject) -> Iterator[str]:
         yield f"{subject.name} did not settle during warm-up: {words.listed(unsettled)}."
     if subject.record.status == "partial" and not subject.record.failures:
         yield f"{subject.name} was interrupted: what was measured until then is here."
+
+
+def _of_the_other_flip(study: Study, subject: Subject) -> Iterator[str]:
+    """A change of AP under the flip setting that is not the verdict's, unless that shows it too."""
+    if subject.ap is None or subject.random:
+        return
+    flip = not subject.ap.flip
+    part, shown = flip_parity(subject.record, flip), subject.ap_change
+    if part is None or part["ap_difference"] is None:
+        return
+    found = Difference(part["ap_difference"]["value"], *part["ap_difference"]["interval_95"])
+    alike = shown is not None and found.low <= shown.high and shown.low <= found.high
+    if not found.certain or (shown is not None and shown.certain and alike):
+        return
+    verb = "loses" if found.value < 0 else "gains"
+    size = words.points(abs(found.value), 2)
+    against = study.reference_of(subject)
+    text = (
+        f"{'With' if flip else 'Without'} the flip test {subject.name} {verb} {size} points of AP "
+        f"against {'the reference' if against is None else against.name} ({words.change(found)})"
+    )
+    if flip and _output(subject) == "keypoints" and against and _output(against) != "keypoints":
+        text += ": it averages keypoints, not maps"
+    yield f"{text}."
+
+
+def _output(subject: Subject) -> str | None:
+    found: str | None = (subject.record.artefact["spec"] or {}).get("output")
+    return found
 
 
 def failures(study: Study) -> list[tuple[Subject, dict[str, Any]]]:
@@ -285,8 +355,8 @@ def _accuracy_label(study: Study) -> Iterator[str]:
     yield words.sentence(text)
     if any(subject.ap_change for subject in study.subjects):
         yield (
-            "AP against reference: photos resampled in pairs; an interval that holds 0 means that "
-            "the two cannot be told apart."
+            "AP change: AP less the reference's, photos resampled in pairs; an interval that holds "
+            "0 means that the two cannot be told apart."
         )
 
 
@@ -312,8 +382,8 @@ def _time_label(study: Study) -> Iterator[str]:
     if any(ratios):
         few = any(found is not None and found.interval is None for found in ratios)
         yield (
-            "Time ÷ reference: median over rounds of the ratio inside each round, with its 95 % "
-            "bootstrap interval; below 1 is faster."
+            "Time ratio: time over the reference's, the median over rounds of the ratio inside "
+            "each round, with its 95 % bootstrap interval; below 1 is faster."
             + (f" Fewer than {LEAST_ROUNDS} rounds give no interval." if few else "")
         )
 
@@ -324,11 +394,29 @@ def _threads(threads: Any) -> str:
     return f"threads: {threads}"
 
 
+def _weights_files(study: Study) -> Iterator[str]:
+    """Files of PyTorch models, which are no graphs, and may store weights in fewer bytes."""
+    found: dict[str, list[str]] = {}
+    for subject in study.subjects:
+        artefact, cost = subject.record.artefact, subject.section("cost")
+        if artefact["format"] != "torch" or not artefact["file"] or not artefact["bytes"]:
+            continue
+        text = "its weights alone"
+        if cost is not None and cost["params"]:
+            each = artefact["bytes"] / cost["params"]
+            if abs(each - 2) < _NEARLY_TWO:
+                text += ", 2 bytes a parameter"
+        found.setdefault(text, []).append(subject.name)
+    for text, names in found.items():
+        yield words.sentence(f"File of {words.listed(names)}: {text}")
+
+
 def _others(study: Study) -> Iterator[str]:
     memory = study.measured("memory")
     if memory:
         how = words.first_clause((memory[0].section("memory") or {})["how"])
         yield words.sentence(f"Peak memory: {how}; interpreter and libraries included")
+    yield from _weights_files(study)
     meters = [text.partition(":")[0] for text in tried(study)]
     if meters:
         yield f"Power is not readable here; tried: {', '.join(meters)}."

@@ -162,7 +162,7 @@ def _ap(study: Study) -> Made:
 
 
 def _ap_change(study: Study) -> Made:
-    return Column("AP against reference", "points [95 %]", brief="AP change [95 %]"), [
+    return Column("AP change", "points [95 %]", brief="AP change [95 %]"), [
         Cell(_against(subject, words.change(subject.ap_change), subject.ap is not None))
         for subject in study.subjects
     ]
@@ -170,7 +170,7 @@ def _ap_change(study: Study) -> Made:
 
 def _ratio(study: Study) -> Made:
     batch = study.persons
-    return Column("time ÷ reference", "[95 %]", brief="time ratio [95 %]"), [
+    return Column("time ratio", "[95 %]", brief="time ratio [95 %]"), [
         Cell(
             _against(
                 subject,

@@ -13,6 +13,7 @@ __all__ = ["artefact_table", "condition_tables", "environment_table", "unread"]
 
 # They order snapshots; nobody reads them.
 _UNSHOWN = ("monotonic_seconds", "unread")
+_FACTS = {"memory_gib": "memory, GiB", "gpu": "GPU", "cpu": "CPU"}
 _NAMES = ("core", "label", "name", "zone", "index")
 
 
@@ -34,7 +35,7 @@ def environment_table(study: Study) -> Table:
 
 def _facts(environment: dict[str, Any]) -> dict[str, str]:
     hardware, stack = environment["hardware"], environment["stack"]
-    facts = {key.replace("_", " "): value for key, value in hardware.items()}
+    facts = {_FACTS.get(key, key.replace("_", " ")): value for key, value in hardware.items()}
     facts |= {key: value for key, value in stack.items() if key != "packages"}
     facts |= stack["packages"]
     return {key: _plain(value) for key, value in facts.items() if value is not None}

@@ -75,6 +75,21 @@ class Table:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.title}: {len(row)} cells for {len(self.columns)} columns")
 
+    @property
+    def has_figures(self) -> bool:
+        """Whether a figure stands in any of its columns."""
+        return any(
+            row[place].text not in ("", NONE)
+            for row in self.rows
+            for place, column in enumerate(self.columns)
+            if column.numeric
+        )
+
+    def without_notes(self) -> Table:
+        """Without the small print."""
+        rows = tuple(tuple(replace(cell, note="") for cell in row) for row in self.rows)
+        return replace(self, rows=rows)
+
     def without_empty(self) -> Table:
         """Without the columns in which nothing stands."""
         kept = [

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from edgepose.bench.choose import Choice
 from edgepose.bench.compare import Change, Comparison
+from edgepose.bench.reading import short_label
 from edgepose.bench.record import ArtefactRecord
 from edgepose.bench.report import details, remarks, summary, words
 from edgepose.bench.report.study import Study
@@ -40,16 +41,13 @@ def terminal(records: Sequence[ArtefactRecord]) -> list[RenderableType]:
     study = Study.of(records)
     shown: list[RenderableType] = [Text(remarks.title(study), style="bold")]
     first = ("artefact", "precision", "ap", "ap change", "p50", "p95", "ratio")
-    shown.append(Fitted(summary.compose(study, "Speed and accuracy", first)))
+    tables: list[Table | None] = [summary.compose(study, "Speed and accuracy", first)]
     cost = study.measured("cost")
     convention = words.first_clause((cost[0].section("cost") or {})["convention"]) if cost else ""
     second = ("artefact", "throughput", "peak", "gpu peak", "file", "gmacs", "params", "joules")
-    shown.append(
-        Fitted(summary.compose(study, "Throughput, size and cost", second, convention), notes=False)
-    )
-    for table in (summary.speed(study), *details.accuracy_tables(study)):
-        if table is not None:
-            shown.append(Fitted(table))
+    size = summary.compose(study, "Throughput, size and cost", second, convention).without_notes()
+    tables += [size, summary.speed(study), *details.accuracy_tables(study)]
+    shown += [Fitted(table) for table in tables if table is not None and table.has_figures]
     shown += [Text(f"• {text}") for text in remarks.findings(study)]
     shown.append(Text())
     shown += [Text(text, style="dim") for text in remarks.labels(study)]
@@ -62,34 +60,35 @@ def terminal(records: Sequence[ArtefactRecord]) -> list[RenderableType]:
 class Fitted:
     """A table that folds the names in its first column before anything else, where it has to.
 
+    Title and caption are lines of their own, as wide as the terminal: rich folds them to the width
+    of the table.
+
     Args:
         table: What to show.
-        notes: With the small print in its cells.
     """
 
-    def __init__(self, table: Table, notes: bool = True) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._notes = notes
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        made = rich_table(self._table, self._notes)
+        made = rich_table(self._table)
         surplus = Measurement.get(console, options.update(width=_ENDLESS), made).maximum
         surplus -= options.max_width
         names = max((len(row[0].text) for row in self._table.rows), default=0)
         # Where that is not enough, rich folds all columns alike.
         if surplus > 0 and names - surplus >= _LEAST_NAME:
-            made = rich_table(self._table, self._notes, names - surplus)
+            made = rich_table(self._table, names - surplus)
+        yield Text(self._table.title, style="italic")
         yield made
+        if self._table.caption:
+            yield Text(self._table.caption, style="dim italic")
+            yield Text()
 
 
-def rich_table(table: Table, notes: bool = True, name_width: int | None = None) -> RichTable:
-    """A table for the terminal; the best of a column is bold."""
+def rich_table(table: Table, name_width: int | None = None) -> RichTable:
+    """The rows of a table for the terminal; the best of a column is bold."""
     made = RichTable(
-        title=escape(table.title),
-        caption=escape(table.caption) or None,
         box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
@@ -101,7 +100,7 @@ def rich_table(table: Table, notes: bool = True, name_width: int | None = None) 
             width=name_width if place == 0 else None,
         )
     for row in table.rows:
-        made.add_row(*(_text(cell.text, cell.note if notes else "", cell.best) for cell in row))
+        made.add_row(*(_text(cell.text, cell.note, cell.best) for cell in row))
     return made
 
 
@@ -132,7 +131,7 @@ def comparison_tables(comparison: Comparison) -> list[RenderableType]:
     for change in comparison.changes:
         style = _STYLES.get(change.verdict, "")
         table.add_row(
-            Text(change.label.rpartition("/")[2]),
+            Text(short_label(change.label)),
             Text(change.what),
             *(Text(figure, justify="right") for figure in _figures(change)),
             Text(change.verdict, style=style),
@@ -187,7 +186,7 @@ def choice_table(choice: Choice) -> list[RenderableType]:
         mark = "→" if row.name == choice.best else ("✓" if row.fits else "✗")
         table.add_row(
             mark,
-            Text(row.name.rpartition("/")[2], style="bold" if row.name == choice.best else ""),
+            Text(row.name, style="bold" if row.name == choice.best else ""),
             words.digits(row.milliseconds),
             words.points(row.ap),
             Text(row.why),

@@ -47,7 +47,8 @@ def test_the_threads_are_those_of_the_artefacts(monkeypatch: pytest.MonkeyPatch)
     assert seen["request"]["threads"] == 3
     assert found["gflops"] == 12.3
     assert found["how"].endswith(
-        "onnxruntime on 3 threads, 512x512 the best of 7 of 256, 512; NumPy's BLAS: 10 GFLOP/s."
+        "onnxruntime on 3 threads, best of 7 products of sizes 256 … 512, reached at 512; "
+        "NumPy's BLAS: 10 GFLOP/s."
     )
     roof()
     assert seen["env"]["OMP_NUM_THREADS"] == "99"

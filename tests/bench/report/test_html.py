@@ -138,6 +138,22 @@ def test_pictures_are_put_in(tmp_path: Path) -> None:
     assert "data:image" not in html(bare)
 
 
+def test_pictures_grow_where_they_are(tmp_path: Path) -> None:
+    """Without a script: a picture is the summary of details that take the whole row."""
+    record = records(2)[1]
+    assert record.parity is not None
+    (tmp_path / record.parity["worst"][0]["picture"]).write_bytes(b"x")
+    page = html([only(record, parity=record.parity)], tmp_path)
+    assert page.count("<details><summary><img ") == 1
+    assert "figure:has(details[open]){grid-column:1/-1}" in page
+
+
+def test_keys_are_words() -> None:
+    text = " ".join(Page(html([only(records(1)[0])])).texts)
+    assert "memory, GiB" in text
+    assert "memory gib" not in text
+
+
 def test_no_other_file_is_put_in(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()

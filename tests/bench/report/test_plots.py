@@ -66,6 +66,31 @@ def test_the_figures_are_in_the_words(made: list[Plot]) -> None:
     assert "168 GFLOP/s" in by_name["roof"].caption
 
 
+def test_percentile_curves_say_where_they_end(made: list[Plot]) -> None:
+    caption = next(plot for plot in made if plot.name == "percentiles").caption
+    assert caption.endswith("Of 120 calls the curves end at p99.2: the slowest call lies beyond.")
+    first, second = records(2)
+    assert second.latency is not None
+    cells = [cell | {"samples_ms": cell["samples_ms"][:2]} for cell in second.latency["cells"]]
+    few = only(second, latency=second.latency | {"cells": cells})
+    drawn = plots(Study.of([only(first, latency=first.latency), few]))
+    assert "Of 20 to 120 calls the curves end at p95 to p99.2" in drawn[0].caption
+    cells = [cell | {"samples_ms": cell["samples_ms"][:8]} for cell in second.latency["cells"]]
+    some = only(second, latency=second.latency | {"cells": cells})
+    assert "p98.8" in plots(Study.of([some]))[0].wide
+
+
+def test_names_stand_at_the_height_of_their_marks(made: list[Plot]) -> None:
+    svg = ET.fromstring(next(plot for plot in made if plot.name == "changes").wide)
+    places = {
+        element.text: float(re.findall(r"[\d.]+", element.attrib.get("transform", ""))[-1])
+        for element in svg.iter("text")
+        if element.attrib.get("transform")
+    } | {e.text: float(e.attrib["y"]) for e in svg.iter("text") if "y" in e.attrib}
+    change = f"{MINUS}1.41 [{MINUS}1.66, {MINUS}1.19]"
+    assert abs(places["example-lite-int8.onnx"] - places[change]) < 3
+
+
 def test_the_same_records_give_the_same_picture() -> None:
     first, second = (plots(Study.of([only(r, memory=r.memory) for r in records(2)])) for _ in "ab")
     assert first == second

@@ -7,10 +7,10 @@ import pytest
 
 from edgepose.bench.record import ArtefactRecord
 from edgepose.bench.report import html, markdown, terminal
-from edgepose.bench.report.details import cost_table, latency_table
-from edgepose.bench.report.remarks import findings, labels, tried, warnings
+from edgepose.bench.report.details import cost_table, latency_table, parity_table
+from edgepose.bench.report.remarks import findings, labels, state, tried, warnings
 from edgepose.bench.report.study import Study
-from edgepose.bench.report.words import NONE
+from edgepose.bench.report.words import MINUS, NONE
 from tests.bench.artefacts import only, records
 from tests.bench.report.test_html import Page
 from tests.bench.report.test_terminal import printed
@@ -65,6 +65,93 @@ def test_what_cannot_be_told_apart_is_not_called_the_best() -> None:
         "The highest AP is that of example-lite, 62.3 %. It cannot be told from "
         "example-lite.onnx, example-lite-fp16.onnx and twin.onnx."
     ) in text
+
+
+@pytest.mark.parametrize(
+    ("value", "ends", "text"),
+    [
+        (0.0, [0.0, 0.0], "Its AP is the same."),
+        (0.001, [0.0, 0.002], "No change in AP can be shown: 0.00 [0.00, 0.00] points."),
+        (-0.2, [-0.5, 0.1], f"No change in AP can be shown: {MINUS}0.20"),
+        (-0.2, [-0.5, -0.1], f"It changes AP by {MINUS}0.20"),
+    ],
+)
+def test_what_the_fastest_loses(value: float, ends: list[float], text: str) -> None:
+    assert text in said([records(1)[0], changed(records(2)[1], False, value, ends)])
+
+
+def changed(record: ArtefactRecord, flip: bool, value: float, ends: list[float]) -> ArtefactRecord:
+    """With that AP difference under a flip setting."""
+    assert record.parity is not None
+    parts = [
+        part | {"ap_difference": {"value": value, "interval_95": ends, "draws": 1, "seed": 0}}
+        if part["flip"] is flip
+        else part
+        for part in record.parity["by_protocol"]
+    ]
+    return dataclasses.replace(record, parity=record.parity | {"by_protocol": parts})
+
+
+def test_a_loss_under_the_other_flip_setting_is_a_warning() -> None:
+    torch, fp32 = records(2)
+    lost = changed(fp32, True, -1.6, [-2.1, -1.1])
+    sentence = "With the flip test example-lite.onnx loses 1.60 points of AP against example-lite"
+    for form, text in forms([torch, lost]).items():
+        assert f"{sentence} ({MINUS}1.60 [{MINUS}2.10, {MINUS}1.10])." in text, form
+    spec = (lost.artefact["spec"] or {}) | {"output": "keypoints"}
+    folded = dataclasses.replace(lost, artefact=lost.artefact | {"spec": spec})
+    assert any(
+        text.startswith(sentence) and text.endswith(": it averages keypoints, not maps.")
+        for text in warnings(Study.of([torch, folded]))
+    )
+    # In doubt, or what the verdict shows as well.
+    unsure = changed(fp32, True, -1.6, [-3.5, 0.1])
+    both = changed(lost, False, -1.5, [-2.0, -1.0])
+    for quiet in (unsure, both, fp32):
+        assert not any("flip test" in text for text in warnings(Study.of([torch, quiet])))
+
+
+def test_the_state_of_the_machine_is_not_called_good_unseen() -> None:
+    made = records(2)
+    assert state(Study.of(made)) == [
+        "Throttling could not be read here.",
+        "Load (mean of a minute): 0.21 before the start, 1.93 at the end.",
+    ]
+
+    def under(**changes: Any) -> str:
+        conditions = (made[0].conditions or {}) | changes
+        return " ".join(state(Study.of([dataclasses.replace(made[0], conditions=conditions)])))
+
+    assert under(unread=["clocks: none"]).startswith("Nothing was found to slow the machine down.")
+    assert under(unread=[], throttled=["heat"]).startswith("Slowed down: heat. Load")
+    assert state(Study.of([dataclasses.replace(made[0], conditions=None)])) == []
+
+
+def test_a_file_of_weights_is_told_from_a_graph() -> None:
+    torch, onnx = records(2)
+    assert torch.cost is not None
+    size = 2 * torch.cost["params"] + 9000
+    artefact = torch.artefact | {"file": "example.safetensors", "bytes": size}
+    stored = dataclasses.replace(torch, artefact=artefact)
+    text = "File of example-lite: its weights alone"
+    assert f"{text}, 2 bytes a parameter." in labels(Study.of([stored, onnx]))
+    bare = dataclasses.replace(stored, cost=None)
+    assert f"{text}." in labels(Study.of([bare, onnx]))
+    assert not any("its weights alone" in line for line in labels(Study.of([torch, onnx])))
+
+
+def test_joints_that_count_are_told_by_flip_test() -> None:
+    record = records(2)[1]
+    assert record.parity is not None
+    parts = [
+        part
+        | {"shift_px": part["shift_px"] | {"counted": f"{937 if part['flip'] else 925} of 986"}}
+        for part in record.parity["by_protocol"]
+    ]
+    made = dataclasses.replace(record, parity=record.parity | {"by_protocol": parts})
+    table = parity_table(Study.of([made]))
+    assert table is not None
+    assert table.caption == "Joints that count, flip off: 925 of 986; flip on: 937 of 986."
 
 
 def test_without_intervals_nothing_is_called_the_fastest() -> None:

@@ -13,7 +13,7 @@ from edgepose.bench.record import ArtefactRecord
 from edgepose.bench.report import choice_table, comparison_tables, terminal
 from edgepose.bench.report.words import MINUS
 from edgepose.errors import InputError
-from tests.bench.artefacts import failed, records
+from tests.bench.artefacts import failed, only, records
 
 
 def printed(parts: Iterable[RenderableType], width: int = 100) -> str:
@@ -51,6 +51,19 @@ def test_narrow_or_long_names_nothing_is_cut_off(width: int) -> None:
     letters = "".join(text.split())
     assert letters.count("0.57]") >= 1
     assert "…" not in text
+
+
+def test_titles_are_lines_of_their_own() -> None:
+    lines = [line.strip() for line in printed(terminal(records())).splitlines()]
+    for title in ("Speed and accuracy", "Throughput, size and cost", "Accuracy (COCO keypoints)"):
+        assert title in lines
+
+
+def test_tables_without_figures_are_left_out() -> None:
+    made = [only(record, memory=record.memory) for record in records(2)]
+    text = printed(terminal(made))
+    assert "Speed and accuracy" not in text
+    assert "Throughput, size and cost" in text
 
 
 def test_labels_are_no_markup() -> None:

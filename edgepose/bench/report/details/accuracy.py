@@ -76,17 +76,19 @@ def _protocol(protocol: dict[str, Any]) -> list[str]:
 
 def parity_table(study: Study) -> Table | None:
     """How far each artefact's poses are from the reference's."""
-    counted: set[str] = set()
+    counted: dict[str, list[str]] = {}
     rows: list[Row] = []
     for subject, section in sections(study, "parity"):
         for part in section["by_protocol"]:
             oks = part["oks_between"]
             shift = part["shift_px"] if holds(part["shift_px"]) else {}
-            counted |= {shift["counted"]} if "counted" in shift else set()
+            flip = "on" if part["flip"] else "off"
+            if "counted" in shift and shift["counted"] not in counted.setdefault(flip, []):
+                counted[flip].append(shift["counted"])
             rows.append(
                 (
                     named(subject),
-                    Cell("on" if part["flip"] else "off"),
+                    Cell(flip),
                     Cell(_difference(part)),
                     *(
                         Cell(words.digits(shift.get(key)))
@@ -101,7 +103,7 @@ def parity_table(study: Study) -> Table | None:
     columns = (
         ARTEFACT,
         Column("flip", numeric=False),
-        Column("AP against reference", "points [95 %]"),
+        Column("AP change", "points [95 %]"),
         Column("shift median", "px"),
         Column("p90", "px"),
         Column("p99", "px"),
@@ -111,8 +113,14 @@ def parity_table(study: Study) -> Table | None:
         Column("OKS p1"),
         Column("OKS min"),
     )
-    caption = words.sentence(f"Joints that count: {'; '.join(sorted(counted))}") if counted else ""
+    caption = _counted(counted)
     return Table("Poses against the reference's", columns, tuple(rows), caption).without_empty()
+
+
+def _counted(counted: dict[str, list[str]]) -> str:
+    """Which joints were compared, by flip test."""
+    parts = [f"flip {flip}: {' or '.join(texts)}" for flip, texts in counted.items() if texts]
+    return words.sentence(f"Joints that count, {'; '.join(parts)}") if parts else ""
 
 
 def _difference(part: dict[str, Any]) -> str:

@@ -48,7 +48,7 @@ def latency_table(study: Study) -> Table | None:
         Column("mean", "ms"),
         Column("jitter", "ms"),
         Column("persons", "a second"),
-        Column("÷ reference", "[95 %]"),
+        Column("time ratio", "[95 %]"),
         Column("calls"),
     )
     return Table("All times", columns, tuple(rows), " ".join(_caption(study))).without_empty()

@@ -9,7 +9,14 @@ from edgepose.bench.reading import Difference
 from edgepose.bench.report import words
 from edgepose.bench.report.details import shifts
 from edgepose.bench.report.plots.canvas import GRID, INK, clean_axes, colour
-from edgepose.bench.report.plots.marks import beside, mark, name_rows, plain_ticks, row_tops
+from edgepose.bench.report.plots.marks import (
+    beside,
+    mark,
+    name_rows,
+    names_beside,
+    plain_ticks,
+    row_tops,
+)
 from edgepose.bench.report.study import Study, Subject
 
 if TYPE_CHECKING:
@@ -20,6 +27,8 @@ __all__ = ["changes", "draw_changes", "draw_joints", "moved"]
 
 # Smaller shifts are no shifts; they are drawn at this edge.
 _LEAST_PX = 0.01
+# Letters of a name that leave a phone enough room for the plot.
+_LONGEST_BESIDE = 14
 
 
 def changes(study: Study) -> list[tuple[Subject, Difference]]:
@@ -50,7 +59,10 @@ def draw_changes(figure: Figure, study: Study, narrow: bool) -> None:
         axes.plot(change.value, centre, **mark(subject.index, 9))
         if not narrow:
             beside(axes, change.high, centre, words.change(change))
-    name_rows(axes, [subject for subject, _ in found], centres)
+    subjects = [subject for subject, _ in found]
+    # On phones long names have no room but above.
+    above = narrow and max(len(subject.name) for subject in subjects) > _LONGEST_BESIDE
+    (name_rows if above else names_beside)(axes, subjects, centres)
     ends = [end for _, change in found for end in (change.low, change.high, 0.0)]
     room = max(0.08 * (max(ends) - min(ends)), 0.25)
     axes.set_xlim(min(ends) - room, max(ends) + room * (1 if narrow else 2.6))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from edgepose.bench.reading import calls, cell
 from edgepose.bench.report import words
 from edgepose.bench.report.details import shifts
 from edgepose.bench.report.plots import (
@@ -118,14 +119,27 @@ def _percentiles(study: Study) -> Iterator[Plot]:
         "percentiles",
         "How long frames take at worst",
         f"Frame time with {words.persons(study.persons)} by percentile; the axis gives each ten "
-        "times rarer frame the same room. A flat line is a steady artefact. Curves end at the "
-        "slowest frame that was timed.",
+        f"times rarer frame the same room. A flat line is a steady artefact. "
+        + _curves_end(found, study),
         "; ".join(texts),
         found,
         percentiles.draw,
         study,
         heights=(340, 290),
         key="narrow",
+    )
+
+
+def _curves_end(subjects: list[Subject], study: Study) -> str:
+    """How far the samples tell."""
+    cells = [cell(subject.record, "frame", study.persons) for subject in subjects]
+    counts = sorted({calls(found) for found in cells if found is not None})
+    ends = [f"p{percentiles.last_percentile(count):.3g}" for count in (counts[0], counts[-1])]
+    if len(counts) == 1:
+        return f"Of {counts[0]} calls the curves end at {ends[0]}: the slowest call lies beyond."
+    return (
+        f"Of {counts[0]} to {counts[-1]} calls the curves end at {ends[0]} to {ends[1]}: the "
+        "slowest call lies beyond."
     )
 
 
@@ -247,14 +261,13 @@ def _roof(study: Study) -> Iterator[Plot]:
     if not found:
         return
     roofs = [(subject.section("cost") or {})["roof"] for subject, _ in found]
-    peaks = dict.fromkeys(
-        f"{words.digits(one['gflops'])} GFLOP/s ({one['how'].rstrip('.')})" for one in roofs
-    )
+    peaks = dict.fromkeys(f"{words.digits(one['gflops'])} GFLOP/s" for one in roofs)
+    hows = dict.fromkeys(words.sentence(one["how"]) for one in roofs)
     yield _plot(
         "roof",
         "How near to the machine's peak",
         "Twice the multiply-adds of the network over its time, as a share of "
-        f"{words.listed(list(peaks))}. Figures at the marks: persons in a call.",
+        f"{words.listed(list(peaks))}. Figures at the marks: persons in a call. {' '.join(hows)}",
         "; ".join(
             f"{subject.name}: "
             + ", ".join(f"{words.percent(row['share'])} with {row['batch']}" for row in rows)

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Transform
 
-__all__ = ["beside", "end_labels", "mark", "name_rows", "plain_ticks", "row_tops", "wide_range"]
+__all__ = [
+    "beside",
+    "end_labels",
+    "mark",
+    "name_rows",
+    "names_beside",
+    "plain_ticks",
+    "row_tops",
+    "wide_range",
+]
 
 _LINE = 14.0
 _POINT = 72.0
@@ -108,6 +117,13 @@ def name_rows(axes: Axes, subjects: Sequence[Subject], centres: Sequence[float])
         _named(axes, axes.get_yaxis_transform(), subject, 0.0, centre + 0.62, "bottom")
     axes.set_yticks([])
     axes.set_ylim(min(centres) - 0.9, max(centres) + 1.75)
+
+
+def names_beside(axes: Axes, subjects: Sequence[Subject], centres: Sequence[float]) -> None:
+    """The name of each row to its left, at the height of its marks."""
+    axes.set_yticks(centres, [words.shortened(subject.name) for subject in subjects])
+    axes.tick_params(axis="y", colors=INK, labelsize=11)
+    axes.set_ylim(min(centres) - 1.1, max(centres) + 1.1)
 
 
 def wide_range(values: Sequence[float]) -> bool:

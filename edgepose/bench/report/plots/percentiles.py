@@ -15,9 +15,14 @@ from edgepose.bench.report.study import Study
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["draw"]
+__all__ = ["draw", "last_percentile"]
 
 _TICKS = (0.0, 50.0, 90.0, 95.0, 99.0, 99.9, 99.99)
+
+
+def last_percentile(calls: int) -> float:
+    """Where a curve of so many calls ends: one of them is slower, of which nothing is known."""
+    return 100 * (1 - 1 / calls)
 
 
 def draw(figure: Figure, study: Study, narrow: bool) -> None:
@@ -31,8 +36,7 @@ def draw(figure: Figure, study: Study, narrow: bool) -> None:
         if found is None:
             continue
         times = np.concatenate([np.asarray(visit, np.float64) for visit in found["samples_ms"]])
-        # Beyond the last sample nothing is known.
-        end = float(np.log10(len(times)))
+        end = _place(last_percentile(len(times)))
         places = np.linspace(0, end, 80)
         curves.append((places, np.quantile(times, 1 - 10.0**-places)))
         subjects.append(subject)
@@ -44,7 +48,12 @@ def draw(figure: Figure, study: Study, narrow: bool) -> None:
     for subject, (places, values) in zip(subjects, curves, strict=True):
         axes.plot(places, values, color=colour(subject.index), linewidth=1.8)
     ticks = [tick for tick in _TICKS if _place(tick) <= longest + 1e-9]
-    axes.set_xticks([_place(tick) for tick in ticks], [_called(tick) for tick in ticks])
+    places_of_ticks, texts = [_place(tick) for tick in ticks], [_called(tick) for tick in ticks]
+    # The end too, where its label has room beside the one before.
+    if longest - places_of_ticks[-1] > longest / 8:
+        places_of_ticks.append(longest)
+        texts.append(f"p{100 * (1 - 10**-longest):.3g}")
+    axes.set_xticks(places_of_ticks, texts)
     axes.set_xlim(0, longest)
     plain_ticks(axes, "y")
     axes.set_xlabel("percentile of frames")
