@@ -83,7 +83,7 @@ class Plan:
         threads: Threads inside one operator, the same for all; all cores by default.
         rounds: Rounds of timing; each visits every artefact, stage and batch once.
         seconds: Time for all rounds together, in place of a number or as its limit.
-        launches: Processes of each artefact that the rounds are spread over, 6 rounds each at least.
+        launches: Processes of each artefact that rounds are spread over, 6 rounds each at least.
         images: Folder whose first picture is timed on; a packaged photograph by default.
         coco: COCO-layout folder to measure accuracy on.
         detections: Boxes of a detector, as COCO results, in place of the annotated ones.
