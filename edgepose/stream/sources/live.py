@@ -60,6 +60,8 @@ class LiveSource(Source):
         self._thread.start()
         answered = self._settled.wait(open_timeout_s + _GRACE_S)
         if self._unopened is not None:
+            # It is ending. A program that ends while the thread is in FFmpeg's code is aborted.
+            self._thread.join(_GRACE_S)
             raise self._unopened
         if not answered:
             self.close()
