@@ -59,15 +59,18 @@ class LiveSource(Source):
         self._thread = threading.Thread(target=self._drain, name=f"source {name}", daemon=True)
         self._thread.start()
         answered = self._settled.wait(open_timeout_s + _GRACE_S)
-        if self._unopened is not None:
-            # It is ending. A program that ends while the thread is in FFmpeg's code is aborted.
-            self._thread.join(_GRACE_S)
-            raise self._unopened
+        self._check_opened()
         if not answered:
             self.close()
             raise SourceError(
                 f"cannot open {name}", f"it did not answer within {open_timeout_s:g} s"
             )
+
+    def _check_opened(self) -> None:
+        if self._unopened is not None:
+            # Its thread is ending. A program that ends before it, in FFmpeg's code, is aborted.
+            self._thread.join(_GRACE_S)
+            raise self._unopened
 
     @property
     def dropped(self) -> int:
