@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
+from edgepose.closing import Closing
 from edgepose.errors import DeviceError
 
 __all__ = ["SLOWDOWNS", "Gpu", "Nvml", "open_nvml"]
@@ -71,7 +71,7 @@ class _Violation(ctypes.Structure):
     _fields_ = (("reference", ctypes.c_ulonglong), ("violation", ctypes.c_ulonglong))
 
 
-class Nvml:
+class Nvml(Closing):
     """The library, initialised. A context manager.
 
     Args:
@@ -154,17 +154,6 @@ class Nvml:
         shutdown = getattr(self._library, "nvmlShutdown", None)
         if shutdown is not None:
             shutdown()
-
-    def __enter__(self) -> Nvml:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @dataclass(frozen=True)

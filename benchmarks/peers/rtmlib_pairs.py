@@ -56,8 +56,7 @@ class Promise:
     agrees_within: float | None = None
 
 
-# An eighth was the aim, set by 3.8 ms a person for rtmlib, as it was once measured where cores were
-# contended for. Where they are idle rtmlib takes half of that, and ours hardly less than before.
+# An eighth was the aim, set by 3.8 ms a person for rtmlib. On idle cores it takes half of that.
 OVERHEAD = 1 / 5
 # With one box nothing is promised but never to be slower.
 PROMISES = {

@@ -42,7 +42,7 @@ def prepare_ultralytics(folder: Path) -> None:
     os.environ["YOLO_OFFLINE"] = "true"
     os.environ["YOLO_AUTOINSTALL"] = "false"
     with contextlib.redirect_stdout(sys.stderr):
-        import ultralytics  # noqa: F401
+        import ultralytics  # noqa: F401 - is it here?
 
 
 def make_yolo(path: Path) -> None:
@@ -113,7 +113,7 @@ def _confidences(predictor: Any, image: UInt8) -> Any:
 def torchvision_works() -> bool:
     """Whether torchvision imports, and has its operators."""
     try:
-        import torchvision  # noqa: F401
+        import torchvision  # noqa: F401 - is it here, and fit for this torch?
     except (ImportError, RuntimeError):
         return False
     return True

@@ -8,7 +8,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgepose.bench.accuracy import measure_accuracy
     from edgepose.bench.hardware import fingerprint, load_average, slug
     from edgepose.bench.latency import LatencyRun, measure_latency
     from edgepose.bench.pairs import Pair, judge
@@ -32,7 +31,6 @@ _WHERE = {
     "judge": "pairs",
     "load_average": "hardware",
     "measure": "timing",
-    "measure_accuracy": "accuracy",
     "measure_latency": "latency",
     "network_cell": "stages",
     "paired_ratio": "statistics",
@@ -57,7 +55,6 @@ __all__ = [
     "judge",
     "load_average",
     "measure",
-    "measure_accuracy",
     "measure_latency",
     "network_cell",
     "paired_ratio",

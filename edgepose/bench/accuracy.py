@@ -21,14 +21,12 @@ from edgepose.errors import InputError, SpecError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import (
     CocoKeypoints,
-    CocoResult,
     CocoTask,
     MpiiPoses,
     PckhTask,
     Predicted,
     PredictionStore,
     coco_task,
-    evaluate_protocols,
     pckh_task,
     predict,
 )
@@ -42,7 +40,6 @@ __all__ = [
     "Measured",
     "accuracy_sections",
     "load_measured",
-    "measure_accuracy",
     "predict_job",
 ]
 
@@ -229,29 +226,6 @@ def accuracy_sections(measured: Measured) -> list[dict[str, Any]]:
     # One pass finds the poses of all protocols, so that its time is that of all of them.
     took = {"seconds": round(measured.seconds, 3), "resumed_persons": measured.resumed}
     return [result.to_dict() | took for result in results]
-
-
-def measure_accuracy(
-    estimator: Estimator,
-    dataset: CocoKeypoints,
-    flips: Sequence[bool],
-    *,
-    batch: int | None = None,
-    progress: Progress | None = None,
-) -> list[CocoResult]:
-    """One result a protocol, in this process.
-
-    Args:
-        estimator: The loaded artefact.
-        dataset: The photos.
-        flips: Flip test off, on, or both, in the order wanted.
-        batch: Persons in one call.
-        progress: Called with (persons done, persons in all).
-
-    Raises:
-        DatasetError: As :func:`edgepose.evaluate.evaluate`.
-    """
-    return evaluate_protocols(estimator, dataset, flips, batch=batch, progress=progress)
 
 
 def _write(

@@ -191,7 +191,8 @@ def _judge(
             why=_untimed(record, question.persons),
         )
     found = cell(record, "frame", timed)
-    assert found is not None  # noqa: S101 - it is one of its own batches
+    if found is None:
+        raise AssertionError(f"{timed} is one of its own batches")
     time = float(found["milliseconds"][question.percentile])
     share = f"{time:.3g} ms of {question.budget_ms:.3g} ms"
     if timed != question.persons:
@@ -300,10 +301,12 @@ def _flip(aps: Sequence[Accuracy | None]) -> bool:
 
 
 def _time(row: Row) -> float:
-    assert row.milliseconds is not None  # noqa: S101 - only asked of what was timed
+    if row.milliseconds is None:
+        raise AssertionError(f"{row.name} was not timed")
     return row.milliseconds
 
 
 def _ap(row: Row) -> float:
-    assert row.ap is not None  # noqa: S101 - only asked of what was judged
+    if row.ap is None:
+        raise AssertionError(f"the AP of {row.name} was not measured")
     return row.ap

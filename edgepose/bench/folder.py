@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -98,7 +99,8 @@ class OutFolder(Closing):
         """Let the folder go."""
         if self._lock is None:
             return
-        (self.path / _LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows removes nothing that is open
+            (self.path / _LOCK).unlink()
         self._lock.close()  # which ends the lock
         self._lock = None
         if not self.kept:

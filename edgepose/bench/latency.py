@@ -111,8 +111,8 @@ def measure_latency(
         schedule: How often.
         progress: Called with (steps done, steps in all): warm-ups and visits.
         launches: Over how many processes of each artefact, one after the other, the rounds are
-            spread. Where a process comes to lie in memory may make it several percent faster or
-            slower for all its life: no number of rounds averages that out, other processes do.
+            spread. One process of an artefact may be several percent faster than the next for all
+            its life: no number of rounds averages that out, other processes do.
 
     Returns:
         The sections. Who fails has an error, the complete rounds before it, and what was measured

@@ -159,9 +159,7 @@ def guard_packaged_holdout(sets: list[PersonSet]) -> None:
 def packaged_holdout_photos(records: Iterable[Record]) -> set[str]:
     """Names of the photos that are the edgepose hold-out's, one for each photo."""
     found = {
-        photo_key(record.source): record.source
-        for record in records
-        if coco_named(record.source) and in_holdout(record.source)
+        photo_key(record.source): record.source for record in records if in_holdout(record.source)
     }
     return set(found.values())
 

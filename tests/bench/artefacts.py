@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.bench.record import ArtefactRecord
-from edgepose.bench.statistics import paired_ratio
+from edgepose.bench.statistics import paired_ratio, summary
 from edgepose.spec import COCO_KEYPOINTS, DecoderSpec, PoseSpec
 
 BATCHES = (1, 4, 8, 16)
@@ -213,7 +213,7 @@ def _latency(
         {
             "stage": stage,
             "batch": batch,
-            "milliseconds": milliseconds(times),
+            "milliseconds": summary(times),
             "persons_per_second": round(1000 * batch / float(np.median(times)), 2),
             "warmup_calls": 24,
             "stable": True,
@@ -249,24 +249,6 @@ def _latency(
         "cells": cells,
         "against": against and {"reference": against[0], "ratios": ratios},
     }
-
-
-def milliseconds(times: Any) -> dict[str, float]:
-    """The figures of a cell."""
-    values = np.asarray(times).ravel()
-    p50, p90, p95, p99 = np.percentile(values, [50, 90, 95, 99])
-    figures = {
-        "p50": p50,
-        "p90": p90,
-        "p95": p95,
-        "p99": p99,
-        "max": values.max(),
-        "min": values.min(),
-        "mean": values.mean(),
-        "std": values.std(),
-        "jitter": np.abs(np.diff(values)).mean(),
-    }
-    return {key: round(float(value), 4) for key, value in figures.items()}
 
 
 def _memory(row: tuple[Any, ...]) -> dict[str, Any]:

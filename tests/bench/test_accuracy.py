@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.bench import measure_accuracy
 from edgepose.bench.accuracy import (
     Evaluation,
     accuracy_sections,
@@ -18,7 +17,7 @@ from edgepose.bench.accuracy import (
 )
 from edgepose.errors import DatasetError, InputError
 from edgepose.estimator import Estimator
-from edgepose.evaluate import CocoKeypoints, evaluate
+from edgepose.evaluate import CocoKeypoints, evaluate, evaluate_protocols
 from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.spec import Provenance
 from tests.evaluate.folders import mpii_person, person, write_folder, write_mpii
@@ -53,7 +52,7 @@ def test_both_protocols_in_one_pass_are_what_each_gives_alone(
 ) -> None:
     dataset = CocoKeypoints.load(folder)
     steps: list[tuple[int, int]] = []
-    results = measure_accuracy(
+    results = evaluate_protocols(
         estimator, dataset, BOTH, progress=lambda done, total: steps.append((done, total))
     )
     assert steps == [(3, 3)]
@@ -72,7 +71,7 @@ def test_a_job_and_its_sections(folder: Path, estimator: Estimator, tmp_path: Pa
     measured = load_measured(evaluation, reply["out"])
     assert measured.spec == estimator.spec
     sections = through_json(accuracy_sections(measured))
-    wanted = [r.to_dict() for r in measure_accuracy(estimator, CocoKeypoints.load(folder), BOTH)]
+    wanted = [r.to_dict() for r in evaluate_protocols(estimator, CocoKeypoints.load(folder), BOTH)]
     for section, other in zip(sections, wanted, strict=True):
         assert section.pop("seconds") >= 0
         assert section.pop("resumed_persons") == 0

@@ -9,8 +9,9 @@ import pytest
 
 from edgepose.bench.compare import compare_records
 from edgepose.bench.record import ArtefactRecord
+from edgepose.bench.statistics import summary
 from edgepose.errors import InputError
-from tests.bench.artefacts import failed, milliseconds, records
+from tests.bench.artefacts import failed, records
 
 
 def slowed(record: ArtefactRecord, factor: float, stage: str = "frame") -> ArtefactRecord:
@@ -22,7 +23,7 @@ def slowed(record: ArtefactRecord, factor: float, stage: str = "frame") -> Artef
         times = np.asarray(cell["samples_ms"])
         if cell["stage"] == stage:
             times = times * factor * random.normal(1, 0.002, times.shape)
-        cells.append(cell | {"samples_ms": times.tolist(), "milliseconds": milliseconds(times)})
+        cells.append(cell | {"samples_ms": times.tolist(), "milliseconds": summary(times)})
     return dataclasses.replace(record, latency=record.latency | {"cells": cells})
 
 
@@ -200,7 +201,7 @@ def test_the_99th_percentile_is_told_and_not_judged() -> None:
     for cell in old.latency["cells"]:
         times = np.asarray(cell["samples_ms"])
         times[random.random(times.shape) > 0.97] *= 5  # a few calls that nobody wants
-        cells.append(cell | {"samples_ms": times.tolist(), "milliseconds": milliseconds(times)})
+        cells.append(cell | {"samples_ms": times.tolist(), "milliseconds": summary(times)})
     found = compare_records([old], [replaced(old, "latency", cells=cells)])
     tails = [change for change in found.changes if " p99" in change.what]
     assert max(change.change for change in tails) > 2

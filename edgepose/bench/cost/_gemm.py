@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 SIZES = (192, 256, 384, 512, 1024, 2048)
@@ -47,10 +48,15 @@ def on_cpu(request: dict[str, Any]) -> dict[str, Any]:
     found = {}
     for name, multiply in makers.items():
         share = request["seconds"] / len(makers)
-        found[name] = best(lambda n, m=multiply: m(*pairs[n]), SIZES, share)  # type: ignore[misc]
+        found[name] = best(partial(_product, multiply, pairs), SIZES, share)
     by = max(found, key=lambda name: found[name]["gflops"])
     others = {name: r["gflops"] for name, r in found.items() if name != by}
     return {**found[by], "device": "cpu", "by": by, "others": others}
+
+
+def _product(multiply: Callable[[Any, Any], Any], pairs: Mapping[int, Any], size: int) -> Any:
+    """Multiply the pair of that size."""
+    return multiply(*pairs[size])
 
 
 def onnxruntime_product(threads: int | None) -> Callable[[Any, Any], Any] | None:

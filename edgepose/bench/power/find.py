@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from types import TracebackType
+from functools import partial
 
 from edgepose.bench.power.gpu import GpuMeter
 from edgepose.bench.power.ina import InaMeter
@@ -13,6 +13,7 @@ from edgepose.bench.power.jetson_stats import JtopMeter
 from edgepose.bench.power.meter import Meter
 from edgepose.bench.power.rapl import RaplMeter
 from edgepose.bench.power.tegrastats import TegrastatsMeter
+from edgepose.closing import Closing
 from edgepose.errors import DeviceError
 from edgepose.jetson import find_board
 from edgepose.nvml import Nvml, open_nvml
@@ -35,7 +36,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Closing):
     """Meters that tell something here. A context manager that closes them.
 
     Attributes:
@@ -56,17 +57,6 @@ class Found:
     def close(self) -> None:
         """End the meters."""
         self._closing.close()
-
-    def __enter__(self) -> Found:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def find_meters(
@@ -134,7 +124,7 @@ def _find_gpus(found: _Finding, open_library: Callable[[], tuple[Nvml | None, st
     if not gpus:
         found.tried.append(Tried("NVML", "the driver shows no GPU, or CUDA_VISIBLE_DEVICES none"))
     for gpu in gpus:
-        found.attempt(f"NVML of GPU {gpu.index}", lambda gpu=gpu: GpuMeter(gpu))  # type: ignore[misc]
+        found.attempt(f"NVML of GPU {gpu.index}", partial(GpuMeter, gpu))
 
 
 def _words(error: DeviceError) -> str:

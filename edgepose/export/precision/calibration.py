@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edgepose.crops import box_affines, to_input, warp_crops
 from edgepose.errors import BoxError, DatasetError
 from edgepose.evaluate import CocoKeypoints, GroundTruth
-from edgepose.evaluate.holdout import HOLDOUT_NAME, coco_named, in_holdout, photo_key
+from edgepose.evaluate.holdout import HOLDOUT_NAME, in_holdout, photo_key
 from edgepose.images import read_image
 from edgepose.parity.photos import Photo, has_annotations, listed_pictures
 from edgepose.poses import Float32, UInt8, check_boxes
@@ -248,7 +248,7 @@ def _annotated(folder: Path, keypoints: KeypointSet) -> _People:
 
 def _refuse_holdout(folder: Path, pictures: list[Picture]) -> None:
     """By the names that COCO gives; a set's own running number is no photo of COCO's."""
-    leaked = sorted({p.photo for p in pictures if coco_named(p.photo) and in_holdout(p.photo)})
+    leaked = sorted({p.photo for p in pictures if in_holdout(p.photo)})
     if leaked:
         raise DatasetError(
             f"{folder} holds photos of {HOLDOUT_NAME}",

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgepose.bench.report.palette import DARK, LIGHT, SERIES, Theme
 from edgepose.errors import require
@@ -113,12 +113,12 @@ def standalone(svg: str, title: str) -> str:
     return f'<?xml version="1.0" encoding="utf-8"?>\n{head}{space}{mark}{style}{rest}\n'
 
 
-def clean_axes(axes: Axes, grid: str = "y") -> None:
+def clean_axes(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
     """No frame, and quiet lines across only."""
     for side in ("top", "right", "left" if grid == "y" else "bottom"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0, pad=5)
-    axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    axes.grid(axis=grid, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
 
 
