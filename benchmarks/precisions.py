@@ -28,10 +28,10 @@ from typing import Any
 import onnx
 from rich.console import Console
 
-from edgepose.bench import BenchRecord, load_average, measure_accuracy, slug
+from edgepose.bench import BenchRecord, load_average, slug
 from edgepose.bench.speed import compare_speed
 from edgepose.estimator import Estimator
-from edgepose.evaluate import CocoKeypoints
+from edgepose.evaluate import CocoKeypoints, evaluate_protocols
 from edgepose.export import Conversion, ExportResult, export_file, export_model
 from edgepose.export.precision.rounding import with_rounding
 from edgepose.parity import FP16, INT8, Parity, ParityLimits, compare, folder_photos
@@ -106,7 +106,7 @@ def accuracy(file: Path, coco: Path) -> dict[str, Any]:
     """AP and AR of an artefact."""
     with Estimator(OnnxRunner(file)) as estimator:
         data = CocoKeypoints.load(coco)
-        results = [r.to_dict() for r in measure_accuracy(estimator, data, (False, True))]
+        results = [r.to_dict() for r in evaluate_protocols(estimator, data, (False, True))]
         return {"results": results, "runner": estimator.runner.describe()}
 
 

@@ -12,10 +12,9 @@ from benchmarks.gpu.absent import Absent
 from benchmarks.gpu.bundle import Bundle, Model
 from benchmarks.gpu.child import Tell
 from benchmarks.gpu.opened import open_bundle
-from edgepose.bench import measure_accuracy
 from edgepose.errors import require
 from edgepose.estimator import Estimator
-from edgepose.evaluate import CocoKeypoints
+from edgepose.evaluate import CocoKeypoints, evaluate_protocols
 from edgepose.runtime.tensorrt import TensorRTRunner
 
 __all__ = ["AP_DROP", "run"]
@@ -35,7 +34,7 @@ def run(task: Mapping[str, Any], tell: Tell) -> None:
     require("pycocotools", "eval")
     dataset = CocoKeypoints.load(_folder(bundle))
     with Estimator(TensorRTRunner(task["engine"])) as estimator:
-        results = measure_accuracy(estimator, dataset, (False, True))
+        results = evaluate_protocols(estimator, dataset, (False, True))
         rows = [_beside(result.to_dict(), model, AP_DROP[task["precision"]]) for result in results]
         judged = [row["passed"] for row in rows if row["passed"] is not None]
         tell.found(
