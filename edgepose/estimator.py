@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from edgepose.closing import Closing
 from edgepose.crops import (
-    apply_affines,
     box_affines,
     cut_inputs,
-    invert_affines,
     to_input,
+    unapply_affines,
     warp_crops,
 )
 from edgepose.decode import decode, flip_outputs
@@ -82,9 +81,7 @@ class Estimator(Closing):
             keypoints, scores = self.infer_crops(crops, flip=True)
         else:
             keypoints, scores = self._infer_inputs(cut_inputs(image, affines, self.spec))
-        return Poses(
-            apply_affines(keypoints, invert_affines(affines)), scores, corners, confidences
-        )
+        return Poses(unapply_affines(keypoints, affines), scores, corners, confidences)
 
     def infer_crops(self, crops: UInt8, *, flip: bool = False) -> tuple[Float32, Float32]:
         """Keypoints of crops that were cut already.

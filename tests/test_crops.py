@@ -10,9 +10,9 @@ from edgepose.crops import (
     apply_affines,
     box_affines,
     cut_inputs,
-    invert_affines,
     normalise,
     to_input,
+    unapply_affines,
     warp_crops,
 )
 from edgepose.samples import load_samples
@@ -68,7 +68,7 @@ def test_there_and_back(many: list[tuple[float, ...]], size: tuple[int, int]) ->
     affines = box_affines(np.array(many, np.float32), size, 1.25)
     rng = np.random.default_rng(0)
     points = rng.uniform(-50, 300, (len(many), 17, 2))
-    back = apply_affines(apply_affines(points, affines), invert_affines(affines))
+    back = unapply_affines(apply_affines(points, affines), affines)
     scale = 1 / affines[:, 0, 0]  # float32 rounding in the crop, seen from the image
     error = np.abs(back - points).max((1, 2))
     assert (error <= 1e-3 + 1e-3 * scale).all()
@@ -78,10 +78,11 @@ def test_the_warp_is_bilinear_sampling_at_the_mapped_centres() -> None:
     image = noise()
     size = (64, 48)
     box = np.array([[40.3, 30.7, 100.2, 95.4]], np.float32)  # 1.7 image pixels to a crop pixel
-    (affine,) = invert_affines(box_affines(box, size, 1.25))
-    (crop,) = warp_crops(image, box_affines(box, size, 1.25), size)
+    affines = box_affines(box, size, 1.25)
+    (crop,) = warp_crops(image, affines, size)
     yy, xx = np.mgrid[: size[0], : size[1]]
-    source = np.stack([xx, yy], -1) @ affine[:, :2].T + affine[:, 2]  # (H, W, 2) image x, y
+    pixels = np.stack([xx, yy], -1).reshape(1, -1, 2)  # (1, H*W, 2) crop x, y
+    source = unapply_affines(pixels, affines).reshape(*size, 2)  # (H, W, 2) image x, y
     low = np.floor(source).astype(int)
     part = source - low
     inside = (low >= 0).all(-1) & (low[..., 0] < 159) & (low[..., 1] < 119)

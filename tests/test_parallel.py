@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from edgepose import parallel
 from edgepose.parallel import for_each_row, thread_environment
 
 MANY = 1e9  # pixels: always worth a second thread
 
 
 @pytest.fixture(autouse=True)
-def threads() -> object:
+def threads(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(parallel, "_warps_on_its_own_threads", lambda: False)
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     yield
@@ -45,6 +47,19 @@ def test_one_thread_where_it_is_asked_for_or_not_worth_more(allowed: int, pixels
     seen: set[int] = set()
     for_each_row(lambda row: seen.add(threading.get_ident()), 20, pixels)
     assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize(("version", "others"), [("4.13.0", True), ("5.0.0", False)])
+def test_an_opencv_that_threads_by_itself_is_left_to_it(
+    version: str, others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(cv2, "__version__", version)
+    parallel._warps_on_its_own_threads.cache_clear()
+    seen: set[int] = set()
+    for_each_row(lambda row: time.sleep(0.01) or seen.add(threading.get_ident()), 20, MANY)
+    parallel._warps_on_its_own_threads.cache_clear()
+    assert (seen != {threading.get_ident()}) is others
 
 
 @pytest.mark.parametrize("bad", range(5))

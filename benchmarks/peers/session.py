@@ -28,6 +28,9 @@ from edgepose.zoo import sha256_of
 __all__ = ["Session", "session_options"]
 
 HERE = Path(__file__).parent
+# With onnxruntime's defaults, which peers use, threads spin on for 40 ms after a call. A pipeline
+# whose turn comes sooner has a core less, and is charged for the other's habits.
+PAUSE_S = 0.1
 Timing = Callable[[Schedule, Callable[[int, int], None]], dict[str, Samples]]
 
 
@@ -70,7 +73,7 @@ class Session:
         self._arguments = arguments
         self._console = Console(stderr=True)
         self._load: list[float | None] = []
-        self._schedule = Schedule(rounds=arguments.rounds, calls=2)
+        self._schedule = Schedule(rounds=arguments.rounds, calls=2, pause_s=PAUSE_S)
         # Both sides crop with OpenCV.
         cv2.setNumThreads(self.threads)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgepose.crops import apply_affines, box_affines, invert_affines, warp_crops
+from edgepose.crops import box_affines, unapply_affines, warp_crops
 from edgepose.errors import DatasetError, OutputError
 from edgepose.estimator import Estimator
 from edgepose.evaluate.people import People, Picture
@@ -92,10 +92,10 @@ def predict(
     try:
         # Closed at once if something fails: its thread must not outlive the evaluation.
         with contextlib.closing(_batches(estimator.spec, people, done, size)) as batches:
-            for crops, inverses in batches:
+            for crops, affines in batches:
                 part = slice(done, done + len(crops))
                 for turn, found in enumerate(estimator.infer_protocols(crops, flips)):
-                    keypoints[turn, part] = apply_affines(found[0], inverses)
+                    keypoints[turn, part] = unapply_affines(found[0], affines)
                     scores[turn, part] = found[1]
                 done += len(crops)
                 if store is not None:
@@ -138,16 +138,16 @@ def _batch_of(estimator: Estimator) -> int:
 def _batches(spec: PoseSpec, people: People, start: int, size: int) -> Generator[Cut, None, None]:
     """Crops of ``size`` persons at a time (fewer at the end), from person ``start`` on."""
     crops: list[UInt8] = []
-    inverses: list[Float64] = []
+    affines: list[Float64] = []
     with contextlib.closing(_cut_ahead(spec, people, start)) as photos:
         for cut in photos:
             crops.extend(cut[0])
-            inverses.extend(cut[1])
+            affines.extend(cut[1])
             while len(crops) >= size:
-                yield np.stack(crops[:size]), np.stack(inverses[:size])
-                del crops[:size], inverses[:size]
+                yield np.stack(crops[:size]), np.stack(affines[:size])
+                del crops[:size], affines[:size]
     if crops:
-        yield np.stack(crops), np.stack(inverses)
+        yield np.stack(crops), np.stack(affines)
 
 
 def _cut_ahead(spec: PoseSpec, people: People, start: int) -> Generator[Cut, None, None]:
@@ -178,4 +178,4 @@ def _boxes_by_picture(people: People, start: int) -> Iterator[tuple[Picture, Flo
 def _cut(picture: Picture, boxes: Float32, spec: PoseSpec) -> Cut:
     affines = box_affines(boxes, spec.input_size, spec.padding)
     crops = warp_crops(read_as_annotated(picture), affines, spec.input_size)
-    return crops, invert_affines(affines)
+    return crops, affines

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from edgepose.crops import apply_affines, box_affines, invert_affines, to_input, warp_crops
+from edgepose.crops import apply_affines, box_affines, to_input, unapply_affines, warp_crops
 from edgepose.decode import decode
 from edgepose.evaluate import (
     GroundTruth,
@@ -93,7 +93,7 @@ class Validator:
             loss = pose_loss(tensors, inside, weights, self.spec, settings)
             losses.append(float(loss) * float(weights.sum()))
             keypoints, confidence = decode(outputs, self.spec)
-            points.append(apply_affines(keypoints, invert_affines(self.affines[part])))
+            points.append(unapply_affines(keypoints, self.affines[part]))
             scores.append(confidence)
         keypoints, confidence = np.concatenate(points), np.concatenate(scores)
         truth, sigmas = self.truth, self.spec.keypoints.sigmas

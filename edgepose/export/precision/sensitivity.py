@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from edgepose.crops import apply_affines, invert_affines
+from edgepose.crops import unapply_affines
 from edgepose.errors import InputError
 from edgepose.estimator import Estimator
 from edgepose.evaluate import Predictions, coco_metrics, oks, pose_scores, ranking_threshold
@@ -250,7 +250,6 @@ class _Bench:
         self._calibrated = calibrated
         self._people = people
         self._spec = spec
-        self._inverse = invert_affines(people.affines)
         sizes = people.boxes[:, 2:] - people.boxes[:, :2]
         self._areas = sizes.prod(1) * _AREA_OF_BOX
         self._reference, scores = self._poses(model)
@@ -275,7 +274,7 @@ class _Bench:
             onnx.save(model, path)
             with Estimator(OnnxRunner(path, self._spec)) as estimator:
                 keypoints, scores = estimator.infer_crops(self._people.crops)
-        return apply_affines(keypoints, self._inverse), scores
+        return unapply_affines(keypoints, self._people.affines), scores
 
     def _ap(
         self, keypoints: npt.NDArray[np.float32], scores: npt.NDArray[np.float32]
