@@ -29,15 +29,13 @@ import onnxruntime
 import torch
 from rich.console import Console
 
+from benchmarks.registry_exports import by_size, few_people
 from edgepose.bench import BenchRecord, load_average, slug
 from edgepose.engine import build_engine
 from edgepose.errors import EdgeposeError
 from edgepose.export import Conversion, ExportResult, export_file, export_module
 from edgepose.models.pretrained import trained
 from edgepose.parity import FP32
-
-sys.path.insert(0, str(Path(__file__).parent))
-from registry_exports import by_size, few_people
 
 OPSET = 19
 PEOPLE = 32

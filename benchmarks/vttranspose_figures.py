@@ -370,7 +370,11 @@ def main() -> int:
         for subject, path in graphs.items():
             bar.update(task, description=f"memory of {subject.title}")
             for arena in (False, True):
-                asked = {"what": "inference", "graph": str(path), "shape": subject.shape(1)}
+                asked: dict[str, Any] = {
+                    "what": "inference",
+                    "graph": str(path),
+                    "shape": subject.shape(1),
+                }
                 found = repeated(asked | threads | {"arena": arena}, arguments.repeats)
                 add("inference memory", subject, {"arena": arena} | found)
         for subject in trained(subjects):

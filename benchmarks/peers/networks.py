@@ -95,8 +95,8 @@ def make_networks(folder: Path) -> None:
 
 def _export_guest(path: Path) -> None:
     import torch
-    from rtmpose import RTMPoseTiny
 
+    from benchmarks.peers.rtmpose import RTMPoseTiny
     from edgepose.export import export_module
     from edgepose.parity import FP32, sample_photos
     from edgepose.spec import DecoderSpec, PoseSpec

@@ -18,10 +18,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from networks import NETWORKS, network_file
-from pipelines import OURS, Pipeline, Stopwatch, edgepose_pipeline, key, measure_shares
-from session import Session, session_options
 
+from benchmarks.peers.networks import NETWORKS, network_file
+from benchmarks.peers.pipelines import (
+    OURS,
+    Pipeline,
+    Stopwatch,
+    edgepose_pipeline,
+    key,
+    measure_shares,
+)
+from benchmarks.peers.session import Session, session_options
 from edgepose.bench.pairs import Pair, judge
 from edgepose.errors import EdgeposeError
 from edgepose.poses import Float32, UInt8
@@ -39,7 +46,9 @@ def input_of(image: UInt8, box: Float32, spec: PoseSpec) -> Float32:
     shift = [(width - (x0 + x1) * scale) / 2, (height - (y0 + y1) * scale) / 2]
     affine = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     crop = cv2.warpAffine(image, affine, (width, height))[..., ::-1]
-    planes = (crop.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+    planes = (crop.astype(np.float32) - np.array(spec.mean, np.float32)) / np.array(
+        spec.std, np.float32
+    )
     return np.ascontiguousarray(planes.transpose(2, 0, 1))
 
 

@@ -63,7 +63,7 @@ class Pipeline:
     """
 
     name: str
-    call: Callable[[Any, Any], Any]
+    call: Any
     watch: Stopwatch
 
 

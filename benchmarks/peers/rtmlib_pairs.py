@@ -23,10 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from networks import NETWORKS, network_file
-from pipelines import OURS, Pipeline, Stopwatch, edgepose_pipeline, key, measure_shares
-from session import Session, session_options
 
+from benchmarks.peers.networks import NETWORKS, network_file
+from benchmarks.peers.pipelines import (
+    OURS,
+    Pipeline,
+    Stopwatch,
+    edgepose_pipeline,
+    key,
+    measure_shares,
+)
+from benchmarks.peers.session import Session, session_options
 from edgepose.bench.pairs import Pair, judge
 from edgepose.bench.scenes import Scene
 from edgepose.bench.timing import Samples
@@ -34,7 +41,7 @@ from edgepose.crops import box_affines
 from edgepose.errors import EdgeposeError
 from edgepose.estimator import Estimator
 from edgepose.runtime.onnxruntime import OnnxRunner
-from edgepose.spec import PoseSpec
+from edgepose.spec import Alignment, PoseSpec
 
 RTMLIB = "rtmlib"
 FEW, MANY = 1, 8
@@ -155,7 +162,7 @@ def agreement(path: Path, scene: Scene, theirs: Pipeline) -> dict[str, Any]:
 
 def as_rtmlib_reads(spec: PoseSpec) -> PoseSpec:
     """The spec with what rtmlib takes for granted."""
-    alignment = "corner" if spec.output == "simcc" else "unit"
+    alignment: Alignment = "corner" if spec.output == "simcc" else "unit"
     decoder = dataclasses.replace(spec.decoder, alignment=alignment, blur_kernel=11)
     return dataclasses.replace(spec, decoder=decoder)
 

@@ -20,8 +20,7 @@ import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from networks import NETWORKS, make_networks
-
+from benchmarks.peers.networks import NETWORKS, make_networks
 from edgepose.errors import EdgeposeError, MissingDependency
 
 HERE = Path(__file__).resolve().parent

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from networks import network_file
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.peers.networks import network_file
 from edgepose.bench.hardware import fingerprint, load_average, slug
 from edgepose.bench.records import BenchRecord
 from edgepose.bench.report import pairs_table

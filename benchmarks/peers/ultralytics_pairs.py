@@ -22,10 +22,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from networks import NETWORKS, network_file
-from pipelines import OURS, Pipeline, Stopwatch, edgepose_pipeline, key, measure_shares
-from session import Session, session_options
-
+from benchmarks.peers.networks import NETWORKS, network_file
+from benchmarks.peers.pipelines import (
+    OURS,
+    Pipeline,
+    Stopwatch,
+    edgepose_pipeline,
+    key,
+    measure_shares,
+)
+from benchmarks.peers.session import Session, session_options
 from edgepose.bench.pairs import Pair, judge
 from edgepose.errors import EdgeposeError
 from edgepose.files import atomic_path

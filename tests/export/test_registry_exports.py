@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import ModuleType
 
 import onnx
 import pytest
@@ -22,6 +20,7 @@ import torch
 from onnx import TensorProto, helper
 
 import edgepose
+from benchmarks import registry_exports
 from edgepose import zoo
 from edgepose.engine import build_engine
 from edgepose.errors import EdgeposeError
@@ -30,16 +29,6 @@ from edgepose.export.lint.rtx import installed
 from edgepose.models import REGISTRY
 
 SMALLEST_FIRST = sorted(REGISTRY, key=lambda name: (REGISTRY[name].gmacs, name))
-
-
-@pytest.fixture(scope="session")
-def script(repo_root: Path) -> ModuleType:
-    sys.path.insert(0, str(repo_root / "benchmarks"))
-    try:
-        import registry_exports
-    finally:
-        sys.path.pop(0)
-    return registry_exports
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +57,16 @@ def sources(repo_root: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALLEST_FIRST)
 def test_it_exports_and_finds_the_same_poses(
-    name: str, script: ModuleType, sources: str, tmp_path: Path, request: pytest.FixtureRequest
+    name: str, sources: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     cache, key = request.config.cache, f"edgepose/exports/{name}"
     assert cache is not None
     if cache.get(key, None) == sources:
         return
     torch.set_num_threads(2)
-    row = script.examine(name, tmp_path, engine=installed())
+    row = registry_exports.examine(name, tmp_path, engine=installed())
     assert ("engine" in row) == installed()
-    assert row["people"] == script.JUDGED_PEOPLE
+    assert row["people"] == registry_exports.JUDGED_PEOPLE
     assert row["params"] == REGISTRY[name].params
     assert row["read_by"] == list(TARGETS)
     assert not {"Einsum", "Loop", "If", "Scan"} & row["operators"].keys()
@@ -98,11 +87,11 @@ def test_tensorrt_rtx_is_here_to_build_engines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["mitpose-lite@64x48", "mgil-w32-32"])
-def test_warmed_weights_are_lively_and_always_the_same(name: str, script: ModuleType) -> None:
-    images = torch.zeros(1, 3, *script.spec_for(name).input_size)
+def test_warmed_weights_are_lively_and_always_the_same(name: str) -> None:
+    images = torch.zeros(1, 3, *registry_exports.spec_for(name).input_size)
     outputs = []
     for _ in range(2):
-        module, _ = script.warmed(name)
+        module, _ = registry_exports.warmed(name)
         with torch.no_grad():
             outputs.append(module(images))
     for key, value in outputs[0].items():
@@ -115,15 +104,15 @@ def test_warmed_weights_are_lively_and_always_the_same(name: str, script: Module
     [("MaxPool", ["y", "i"], ""), ("ScatterND", ["y"], ""), ("Fused", ["y"], "com.microsoft")],
 )
 def test_what_no_parser_reads_is_refused(
-    script: ModuleType, operator: str, outputs: Sequence[str], domain: str
+    operator: str, outputs: Sequence[str], domain: str
 ) -> None:
     def graph(*nodes: onnx.NodeProto) -> onnx.ModelProto:
         value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
         return helper.make_model(helper.make_graph(nodes, "g", [value], [value]))
 
     fine = helper.make_node("MaxPool", ["x"], ["y"])
-    assert script.refuse_unreadable(graph(fine, fine)) == {"MaxPool": 2}
+    assert registry_exports.refuse_unreadable(graph(fine, fine)) == {"MaxPool": 2}
     with pytest.raises(EdgeposeError, match=operator):
-        script.refuse_unreadable(
+        registry_exports.refuse_unreadable(
             graph(fine, helper.make_node(operator, ["x"], outputs, "n", domain=domain))
         )

@@ -4,14 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.peers import networks, rtmlib_pairs, rtmpose
 from edgepose.errors import InputError
 from edgepose.models import parse_name
-from tests.benchmarks.peers.conftest import Load
 
 
-def test_every_network_has_a_promise_and_can_be_made(load: Load, repo_root: Path) -> None:
-    networks = load("networks")
-    assert set(load("rtmlib_pairs").PROMISES) == {n.name for n in networks.NETWORKS}
+def test_every_network_has_a_promise_and_can_be_made(repo_root: Path) -> None:
+    assert set(rtmlib_pairs.PROMISES) == {n.name for n in networks.NETWORKS}
     for network in networks.NETWORKS:
         if network.name != networks.GUEST:
             parse_name(network.name)
@@ -19,12 +18,12 @@ def test_every_network_has_a_promise_and_can_be_made(load: Load, repo_root: Path
             assert (repo_root / network.shipped).is_file()
 
 
-def test_the_guest_has_the_size_that_rtmpose_t_is_published_with(load: Load) -> None:
+def test_the_guest_has_the_size_that_rtmpose_t_is_published_with() -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     torch.manual_seed(0)
-    module = load("rtmpose").RTMPoseTiny().eval()
+    module = rtmpose.RTMPoseTiny().eval()
     assert round(sum(p.numel() for p in module.parameters()) / 1e6, 2) == 3.34
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         outputs = module(torch.randn(2, 3, 256, 192))
@@ -38,9 +37,8 @@ def test_the_guest_has_the_size_that_rtmpose_t_is_published_with(load: Load) -> 
 
 
 def test_networks_are_made_once(
-    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo_root: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo_root: Path
 ) -> None:
-    networks = load("networks")
     made: list[str] = []
 
     def export(name: str, out: Path, random_weights: bool) -> None:
@@ -60,9 +58,9 @@ def test_networks_are_made_once(
     assert networks.network_file(tmp_path / "new", "mitpose-lite").is_file()
 
 
-def test_a_network_that_was_not_made_is_told_with_the_command(load: Load, tmp_path: Path) -> None:
+def test_a_network_that_was_not_made_is_told_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"networks\.py"):
-        load("networks").network_file(tmp_path, "rtmpose-t")
+        networks.network_file(tmp_path, "rtmpose-t")
 
 
 @pytest.mark.parametrize("peer", ["rtmlib", "onnxruntime", "ultralytics"])

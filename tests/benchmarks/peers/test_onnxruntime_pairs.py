@@ -7,30 +7,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.peers import onnxruntime_pairs
 from edgepose.bench import sample_scene
 from edgepose.crops import box_affines, to_input, warp_crops
-from tests.benchmarks.peers.conftest import Load
 from tests.fakes import heatmap_spec, write_tiny_onnx
 
 
-def test_the_bare_crop_is_the_crop_but_for_half_a_pixel(load: Load) -> None:
+def test_the_bare_crop_is_the_crop_but_for_half_a_pixel() -> None:
     spec = heatmap_spec((256, 192))
     rows, columns = np.mgrid[:424, :640]
     image = np.stack([rows * 0.5, columns * 0.3, rows * 0.2 + columns * 0.2], 2).astype(np.uint8)
     box = np.array([200, 100, 320, 300], np.float32)
-    bare = load("onnxruntime_pairs").input_of(image, box, spec)
+    bare = onnxruntime_pairs.input_of(image, box, spec)
     ours = to_input(warp_crops(image, box_affines(box[None], (256, 192), 1.25), (256, 192)), spec)
     assert bare.shape == (3, 256, 192)
     assert bare.dtype == np.float32
     assert np.abs(bare - ours[0]).max() < 1.5 / 57  # a level of 255, in the network's units
 
 
-def test_the_loop_asks_for_each_person_and_the_batch_once(load: Load, tmp_path: Path) -> None:
-    script = load("onnxruntime_pairs")
+def test_the_loop_asks_for_each_person_and_the_batch_once(tmp_path: Path) -> None:
     path = write_tiny_onnx(tmp_path / "tiny.onnx", heatmap_spec())
     scene = sample_scene()
     loop, batch = (
-        script.bare_pipeline(kind, path, heatmap_spec(), 1).call(scene.image, scene.people(3))
+        onnxruntime_pairs.bare_pipeline(kind, path, heatmap_spec(), 1).call(
+            scene.image, scene.people(3)
+        )
         for kind in ("loop", "batch")
     )
     assert (len(loop), len(batch)) == (3, 1)
@@ -38,19 +39,17 @@ def test_the_loop_asks_for_each_person_and_the_batch_once(load: Load, tmp_path: 
 
 
 def test_the_whole_script(
-    load: Load,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Really timed, on a net that takes no time."""
-    script = load("onnxruntime_pairs")
     write_tiny_onnx(tmp_path / "rtmpose-t.onnx", heatmap_spec())
     words = ["--only", "rtmpose-t", "--rounds", "5", "--threads", "1", "--json"]
     monkeypatch.setattr(
         sys, "argv", ["onnxruntime_pairs.py", str(tmp_path), *words, "--out", str(tmp_path / "out")]
     )
-    assert script.main() == 0
+    assert onnxruntime_pairs.main() == 0
     record = json.loads(capsys.readouterr().out)
     assert record["runner"]["runtime"] == "onnxruntime"
     assert len(record["results"]) == 2 * 2 * 2

@@ -5,19 +5,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers import pipelines
 from edgepose.bench import Schedule, sample_scene
 from edgepose.estimator import Estimator
 from edgepose.runtime.onnxruntime import OnnxRunner
-from tests.benchmarks.peers.conftest import Load
 from tests.fakes import heatmap_spec, write_tiny_onnx
 
 SCHEDULE = Schedule(rounds=5, calls=2, pause_s=0, warmup=1, max_warmup_s=0)
 
 
-def test_ours_is_the_estimator_and_every_call_of_the_session_is_seen(
-    load: Load, tmp_path: Path
-) -> None:
-    pipelines = load("pipelines")
+def test_ours_is_the_estimator_and_every_call_of_the_session_is_seen(tmp_path: Path) -> None:
     path = write_tiny_onnx(tmp_path / "tiny.onnx", heatmap_spec())
     scene = sample_scene()
     ours = pipelines.edgepose_pipeline(path, threads=1)
@@ -47,8 +44,7 @@ class Session:
         return "outputs"
 
 
-def test_a_call_is_split_into_the_network_and_the_rest(load: Load, monkeypatch: Any) -> None:
-    pipelines = load("pipelines")
+def test_a_call_is_split_into_the_network_and_the_rest(monkeypatch: Any) -> None:
     clock = Clock()
     monkeypatch.setattr("time.perf_counter_ns", clock)
     batched = pipelines.Stopwatch(Session(clock, 10))

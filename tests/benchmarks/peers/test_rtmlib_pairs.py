@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.peers import rtmlib_pairs, ultralytics_pairs
 from edgepose.bench import read_record
 from edgepose.estimator import Estimator
 from edgepose.runtime.onnxruntime import OnnxRunner
-from tests.benchmarks.peers.conftest import Load
 from tests.fakes import heatmap_spec, write_tiny_onnx
 
 NAME = "mitpose-lite@128x96"
@@ -40,8 +40,8 @@ class Model:
 
 
 @pytest.fixture
-def script(load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    module = load("rtmlib_pairs")
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    module = rtmlib_pairs
     stand_in = ModuleType("rtmlib")
     model = type("ViTPose", (Model,), {"as_rtmlib_reads": staticmethod(module.as_rtmlib_reads)})
     stand_in.RTMPose, stand_in.ViTPose = type("RTMPose", (model,), {}), model  # type: ignore[attr-defined]
@@ -124,18 +124,17 @@ def test_other_keypoints_are_exit_code_3(
     assert figures["median"] > figures["limit"] == 1.5
 
 
-def test_one_box_is_judged_by_the_interval(load: Load) -> None:
-    script = load("rtmlib_pairs")
+def test_one_box_is_judged_by_the_interval() -> None:
     level = np.full((6, 2), 10.0)
 
     def met(ours: np.ndarray) -> bool:
         samples = {
-            script.key(NAME, name, count, share): (ours if name == "edgepose" else level)
+            rtmlib_pairs.key(NAME, name, count, share): (ours if name == "edgepose" else level)
             for name in ("edgepose", "rtmlib")
             for count in (1, 8)
             for share in ("frame", "network", "rest")
         }
-        (row,) = [r for r in script.judged(NAME, samples) if r["limit"] == 1.0]
+        (row,) = [r for r in rtmlib_pairs.judged(NAME, samples) if r["limit"] == 1.0]
         return bool(row["met"])
 
     draw = level * np.array([0.97, 0.97, 1.02, 1.03, 1.02, 1.03])[:, None]
@@ -143,25 +142,24 @@ def test_one_box_is_judged_by_the_interval(load: Load) -> None:
     assert not met(level * 1.02)
 
 
-def test_overhead_is_promised_where_the_figure_was_set(load: Load) -> None:
-    script = load("rtmlib_pairs")
+def test_overhead_is_promised_where_the_figure_was_set() -> None:
     limits = {
         (network, pair.name): pair.limit
-        for network in script.PROMISES
-        for pair in script.pairs_of(network)
+        for network in rtmlib_pairs.PROMISES
+        for pair in rtmlib_pairs.pairs_of(network)
         if "the rest" in pair.name and pair.limit is not None
     }
     assert set(limits.values()) == {1 / 5}
     assert {network for network, _ in limits} == {"rtmpose-t", "mitpose-lite"}
 
 
-@pytest.mark.parametrize("peer", ["rtmlib", "ultralytics"])
+@pytest.mark.parametrize("script", [rtmlib_pairs, ultralytics_pairs])
 def test_without_the_peer_the_command_is_told(
-    load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, peer: str
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from edgepose.errors import MissingDependency
 
-    script = load(f"{peer}_pairs")
+    peer = script.__name__.rpartition(".")[2].removesuffix("_pairs")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["script", str(tmp_path)])
     with pytest.raises(MissingDependency, match=rf"run\.py {peer}"):

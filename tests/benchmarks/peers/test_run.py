@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.peers import run
 from edgepose.errors import MissingDependency
-from tests.benchmarks.peers.conftest import Load
 
 
 @pytest.fixture
-def script(load: Load, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    module = load("run")
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    module = run
     monkeypatch.setattr(module, "WORK", tmp_path)
 
     def create(folder: Path, **settings: Any) -> None:
@@ -40,8 +40,8 @@ def answer(monkeypatch: pytest.MonkeyPatch, script: ModuleType, codes: dict[str,
     return given
 
 
-def test_the_command_line(load: Load) -> None:
-    split = load("run").split
+def test_the_command_line() -> None:
+    split = run.split
     assert split([]) == (["rtmlib"], [])
     assert split(["onnxruntime", "--", "--rounds", "9"]) == (["onnxruntime"], ["--rounds", "9"])
     with pytest.raises(ValueError, match="no peer 'mmpose'"):

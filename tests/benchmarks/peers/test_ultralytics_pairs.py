@@ -4,12 +4,11 @@ import sys
 
 import pytest
 
-from tests.benchmarks.peers.conftest import Load
+from benchmarks.peers import ultralytics_pairs
 
 
-def test_every_row_says_that_the_boxes_are_given(load: Load) -> None:
-    script = load("ultralytics_pairs")
-    pairs = script.pairs_of("rtmpose-t")
+def test_every_row_says_that_the_boxes_are_given() -> None:
+    pairs = ultralytics_pairs.pairs_of("rtmpose-t")
     assert [pair.name.partition(":")[0] for pair in pairs] == ["x1", "x8"]
     assert all("boxes given" in pair.name and pair.limit is None for pair in pairs)
     assert {pair.baseline for pair in pairs} == {
@@ -19,7 +18,7 @@ def test_every_row_says_that_the_boxes_are_given(load: Load) -> None:
 
 @pytest.mark.parametrize("error", [ImportError, RuntimeError])
 def test_a_torchvision_without_operators_is_none(
-    load: Load, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     """Its CUDA build beside a CPU build of torch raises RuntimeError."""
 
@@ -30,4 +29,4 @@ def test_a_torchvision_without_operators_is_none(
 
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
-    assert load("ultralytics_pairs").torchvision_works() is False
+    assert ultralytics_pairs.torchvision_works() is False
