@@ -41,7 +41,10 @@ def train(
             help="Train on photos of the edgepose hold-out too; the weights then say so.",
         ),
     ] = False,
-    init: Annotated[Path | None, typer.Option(help="Weights to begin with.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Weights to begin with: a file, or a name in the zoo: mitpose-lite."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
     resize: Annotated[
         str | None,
@@ -103,10 +106,17 @@ def train(
         sys.stdout.write(json.dumps(report) + "\n")
     else:
         for name, value in report.items():
-            sys.stdout.write(f"{name:12} {value}\n")
+            sys.stdout.write(f"{name:12} {_words(value)}\n")
     if not outcome.finished:
         sys.stderr.write("stopped early; the same command with --resume goes on\n")
         raise typer.Exit(130)
+
+
+def _words(value: Any) -> str:
+    """A figure of the outcome; a validation in one line."""
+    if isinstance(value, dict):
+        return "  ".join(f"{name} {_words(figure)}" for name, figure in value.items())
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 @contextmanager

@@ -55,6 +55,8 @@ class Outcome:
         epochs: Passes over the data.
         loss: Mean training loss of the last logged steps.
         validation: The last validation, if there was one.
+        before: What the weights that it began with reach on the same people; None where it began
+            with none, or with nobody to validate on.
     """
 
     finished: bool
@@ -63,6 +65,7 @@ class Outcome:
     epochs: float
     loss: float | None
     validation: Validation | None
+    before: Validation | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -131,6 +134,7 @@ class Trainer:
         self._bf16 = use_bf16(recipe.bf16, processes.device)
         self._check_stages()
         self.step = 0
+        self._begun_with_weights = False
         self.elapsed_s = 0.0
         self._clock = time.monotonic()
         torch.manual_seed(recipe.seed)
@@ -185,6 +189,7 @@ class Trainer:
         if earlier.get("trained_on"):
             self._trained_on += f"; begun with weights trained on {earlier['trained_on']}"
         self._holdout_only |= earlier.get("holdout_only") == "true"
+        self._begun_with_weights = True
         self.ema = Ema(self.module, self._recipe.ema)
 
     def run(self, max_steps: int | None = None) -> Outcome:
@@ -200,6 +205,8 @@ class Trainer:
         window = _Window(self._processes.device)
         validation: Validation | None = None
         self._clock = time.monotonic()
+        if self._begun_with_weights:
+            self._validate(log)
         limit = None if max_steps is None else self.step + max_steps
         finished = False
         while True:
@@ -238,6 +245,7 @@ class Trainer:
             epochs=self.step / self._source.steps_per_epoch,
             loss=window.last,
             validation=validation,
+            before=None if log is None else _before(log.entries),
         )
 
     # Steps -----------------------------------------------------------------------------------
@@ -444,6 +452,14 @@ class Trainer:
         )
         if log is not None:
             plot_curve(log.entries, self._out / "curve.png", model)
+
+
+def _before(entries: Sequence[dict[str, Any]]) -> Validation | None:
+    """The validation that was made before the first step, perhaps by a run since resumed."""
+    for entry in entries:
+        if entry["step"] == 0 and "val_loss" in entry:
+            return Validation(entry["val_loss"], entry["ap"], entry["ap50"], entry["oks"])
+    return None
 
 
 class _Window:

@@ -26,6 +26,7 @@ from edgepose.train.distributed import Processes, join_processes, leave_processe
 from edgepose.train.loop import Listener, Outcome, Trainer
 from edgepose.train.recipe import Recipe
 from edgepose.train.store import PersonStore, StoreShape, default_cache, open_store, store_shape
+from edgepose.zoo import find
 
 __all__ = ["train"]
 
@@ -40,7 +41,7 @@ def train(
     *,
     holdout: Path | None = None,
     allow_holdout: bool = False,
-    init: Path | None = None,
+    init: Path | str | None = None,
     resume: bool = False,
     device: str = "auto",
     cache: Path | None = None,
@@ -69,7 +70,7 @@ def train(
             ``holdout_only`` too: who keeps a list has photos of the same origin in the data.
         allow_holdout: Train on photos of the edgepose hold-out too. ``trained_on`` then says how
             many there were. Does not lift ``holdout``.
-        init: Weights to begin with.
+        init: Weights to begin with: a file, or a name in the zoo.
         resume: Go on from the checkpoint in ``out``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         cache: Folder for packed sets.
@@ -80,6 +81,8 @@ def train(
     Raises:
         DatasetError: Data that cannot be read, or that holds photos of the hold-out.
         OutputError: ``out`` holds another run and ``resume`` is not given.
+        InputError: ``init`` is not what the run to be resumed began with.
+        ArtefactError: ``init`` is neither a file nor in the zoo.
         EdgeposeError: As in :meth:`Trainer.run` and :meth:`Trainer.resume`.
     """
     name, input_size = parse_name(model)
@@ -89,6 +92,16 @@ def train(
             f"{out} already holds a run",
             hint="add --resume to go on with it, or take another --out",
         )
+    weights = None if init is None else _weights(init)
+    begun_with = None if init is None else str(init)
+    if resume:
+        begun_with = _earlier_init(out / "recipe.json")
+        if init is not None and str(init) != begun_with:
+            raise InputError(
+                f"the run in {out} did not begin with {init}",
+                f"it began with {begun_with or 'random weights'}",
+                "leave --init out to go on with it, or begin a new --out",
+            )
     # Needed at the first validation, which may be hours away: better to know now.
     require("matplotlib", "train")
     if recipe.fold > 0:
@@ -138,16 +151,15 @@ def train(
             )
             if resume:
                 trainer.resume()
-            elif init is not None:
-                trainer.start_from(init)
+            elif weights is not None:
+                trainer.start_from(weights)
             if processes.first:
-                begun_with = str(init) if init else None
                 facts = {
                     "model": name,
                     "input_size": list(input_size),
                     "trained_on": counts,
                     "validation_fold": len(fold),
-                    "init": _earlier_init(out / "recipe.json") if resume else begun_with,
+                    "init": begun_with,
                     "recipe": recipe.to_dict(),
                 }
                 write_text(out / "recipe.json", json.dumps(facts, indent=2) + "\n")
@@ -156,6 +168,12 @@ def train(
             source.close()
     finally:
         leave_processes(processes)
+
+
+def _weights(init: Path | str) -> Path:
+    """The file, or the zoo's of that name."""
+    path = Path(init)
+    return path if path.suffix or path.exists() else find(str(init)).weights
 
 
 def _open_all(

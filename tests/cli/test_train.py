@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from edgepose import train as train_package
 from edgepose.cli import app
 from edgepose.errors import InputError
 from edgepose.train import Outcome
+from edgepose.train.validate import Validation
 
 run = CliRunner()
 OUTCOME = Outcome(
@@ -51,6 +53,16 @@ def test_options_reach_the_run(calls, tmp_path):
     assert [s.input_size for s in call["recipe"].stages] == [(32, 24), (64, 48)]
     report = json.loads(result.stdout)
     assert report == {**OUTCOME.to_dict(), "out": str(tmp_path)}
+
+
+def test_before_and_after_are_told_in_a_line_each(monkeypatch, tmp_path):
+    outcome = replace(
+        OUTCOME, before=Validation(2, 10.25, 30, 40), validation=Validation(1, 20, 45.5, 50)
+    )
+    monkeypatch.setattr(train_package, "train", lambda *_, **__: outcome)
+    result = run.invoke(app, ["train", "m", "--data", "a", "-o", str(tmp_path), "--epochs", "1"])
+    assert "before       loss 2  ap 10.25  ap50 30  oks 40\n" in result.stdout
+    assert "validation   loss 1  ap 20  ap50 45.5  oks 50\n" in result.stdout
 
 
 def test_without_json_the_outcome_is_a_table(calls, tmp_path):

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from edgepose.errors import DatasetError, InputError, OutputError
+from edgepose.errors import ArtefactError, DatasetError, InputError, OutputError
 from edgepose.models import build, load_weights
 from edgepose.spec import COCO_KEYPOINTS
 from edgepose.train import run as run_module
 from edgepose.train.recipe import Recipe
+from edgepose.zoo import find
 from tests.train.helpers import coco_person, make_set, write_annotations
 
 RECIPE = Recipe(epochs=1, batch=2, validations=1, fold=0.2, bf16="off")
@@ -55,14 +56,30 @@ def test_trains_resumes_and_begins_from_weights(folder, tmp_path):
     more = train(folder, out, Recipe(**{**vars(RECIPE), "epochs": 2}), resume=True)
     assert more.step > outcome.step
     larger = tmp_path / "larger"
-    train(folder, larger, model="mitpose-lite@64x48", init=weights)
-    # Resuming does not forget what the run began with.
-    train(
+    tuned = train(folder, larger, model="mitpose-lite@64x48", init=weights)
+    assert tuned.before is not None
+    assert tuned.before != tuned.validation
+    assert outcome.before is None
+    # Resuming does not forget what the run began with, nor what that could do.
+    resumed = train(
         folder, larger, Recipe(**{**vars(RECIPE), "epochs": 2}), model="mitpose-lite@64x48",
-        resume=True,
+        resume=True, init=weights,
     )  # fmt: skip
+    assert resumed.before is not None
+    assert resumed.before.loss == pytest.approx(tuned.before.loss, abs=1e-5)
     facts = json.loads((larger / "recipe.json").read_text())
     assert (facts["init"], facts["recipe"]["epochs"]) == (str(weights), 2)
+    with pytest.raises(InputError, match="did not begin with mitpose-lite"):
+        train(folder, larger, model="mitpose-lite@64x48", resume=True, init="mitpose-lite")
+
+
+def test_weights_to_begin_with_may_be_the_zoos(folder, tmp_path):
+    shipped = find("mitpose-lite")
+    assert run_module._weights("mitpose-lite") == shipped.weights
+    assert run_module._weights(shipped.name) == shipped.weights
+    with pytest.raises(ArtefactError, match="the zoo has no trained weights called 'mitpose'"):
+        train(folder, tmp_path / "out", init="mitpose")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_resumed_run_began_with(tmp_path):
