@@ -28,6 +28,14 @@ def train(
     recipe: Annotated[
         Path | None, typer.Option(help="TOML file with any setting of the recipe.")
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting of the recipe, as learning_rate=1e-4; may be repeated.",
+        ),
+    ] = None,
     epochs: Annotated[float | None, typer.Option(help="Budget in passes over the data.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Budget in minutes of training.")] = None,
     holdout: Annotated[
@@ -43,7 +51,10 @@ def train(
     ] = False,
     init: Annotated[
         str | None,
-        typer.Option(help="Weights to begin with: a file, or a name in the zoo: mitpose-lite."),
+        typer.Option(
+            help="Weights to begin with: a file, or a name in the zoo: mitpose-lite. "
+            "The peak rate is then 3e-4 unless the recipe says otherwise."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the checkpoint in --out.")] = False,
     resize: Annotated[
@@ -72,8 +83,15 @@ def train(
     from edgepose.train import load_recipe
     from edgepose.train import train as run
 
-    settings = load_recipe(
-        recipe, epochs=epochs, minutes=minutes, stages=resize, seed=seed, compile=compile_model
+    chosen = load_recipe(
+        recipe,
+        settings or (),
+        tuning=init is not None,
+        epochs=epochs,
+        minutes=minutes,
+        stages=resize,
+        seed=seed,
+        compile=compile_model,
     )
     if threads is not None:
         torch.set_num_threads(threads)
@@ -85,7 +103,7 @@ def train(
             model,
             data,
             out,
-            settings,
+            chosen,
             holdout=holdout,
             allow_holdout=allow_holdout,
             init=init,

@@ -16,7 +16,7 @@ from edgepose.errors import DatasetError
 from edgepose.estimator import Estimator
 from edgepose.evaluate.dataset import CocoKeypoints
 from edgepose.evaluate.detections import Detections, check_known, detected_people, load_detections
-from edgepose.evaluate.holdout import HOLDOUT_NAME, holdout_ids, in_holdout
+from edgepose.evaluate.holdout import HOLDOUT_NAME, coco_named, holdout_ids, in_holdout
 from edgepose.evaluate.metrics import CocoMetrics, Predictions, coco_metrics
 from edgepose.evaluate.nms import OKS_NMS, oks_nms
 from edgepose.evaluate.oks import (
@@ -29,7 +29,7 @@ from edgepose.evaluate.oks import (
 from edgepose.evaluate.people import People, Picture, count_of_photos, numbered_within
 from edgepose.evaluate.predict import Predicted, Progress, predict
 from edgepose.poses import Float32
-from edgepose.spec import PoseSpec
+from edgepose.spec import PoseSpec, Provenance
 
 __all__ = ["CocoResult", "CocoTask", "coco_task", "evaluate", "evaluate_protocols", "restrict"]
 
@@ -216,9 +216,9 @@ def coco_task(
 ) -> CocoTask:
     """What to do for a model of that spec.
 
-    Weights whose spec says ``holdout_only`` are measured on hold-out photos alone, whatever is
-    handed in; the task's note then says so. COCO's joints are judged by COCO's OKS sigmas, whatever
-    the spec says; the note tells where it says otherwise.
+    Of COCO's photos, weights whose spec says ``holdout_only`` are measured on those of the
+    hold-out alone, whatever is handed in; the task's note then says so. COCO's joints are judged by
+    COCO's OKS sigmas, whatever the spec says; the note tells where it says otherwise.
 
     Args:
         dataset: Photos and annotations, in the model's keypoint set.
@@ -241,7 +241,7 @@ def coco_task(
         check_known(found, dataset)
     if limit is not None:
         dataset = dataset.first(limit)
-    kept, note = restrict(dataset, holdout_only=spec.provenance.holdout_only)
+    kept, note = restrict(dataset, spec.provenance)
     if spec.keypoints.sigmas != judging_sigmas(spec.keypoints):
         note = "; ".join(filter(None, (note, _OWN_SIGMAS)))
     if found is None:
@@ -294,15 +294,18 @@ def evaluate_protocols(
     return [task.judge(predicted, estimator.spec) for predicted in found]
 
 
-def restrict(dataset: CocoKeypoints, *, holdout_only: bool) -> tuple[CocoKeypoints, str | None]:
+def restrict(dataset: CocoKeypoints, provenance: Provenance) -> tuple[CocoKeypoints, str | None]:
     """Apply the hold-out rule; also gives the sentence that tells the user, or None.
 
+    Photos that are not named as COCO's are somebody's own. They stay, with a word of warning: for
+    all that is known here they may be among those that the weights were trained on.
+
     Raises:
-        DatasetError: Only hold-out photos may be used, and there are none.
+        DatasetError: All photos are COCO's, and none is of the hold-out.
     """
-    if not holdout_only:
+    if not provenance.holdout_only:
         return dataset, None
-    kept = dataset.where(lambda image: in_holdout(image.photo))
+    kept = dataset.where(lambda image: in_holdout(image.photo) or not coco_named(image.photo))
     if not kept.persons:
         raise DatasetError(
             f"these weights cannot be measured on {dataset.name}",
@@ -311,12 +314,20 @@ def restrict(dataset: CocoKeypoints, *, holdout_only: bool) -> tuple[CocoKeypoin
             "of them is here",
             "give a COCO val2017 folder",
         )
-    if len(kept.images) == len(dataset.images):
-        return dataset, None
-    return kept, (
-        f"measured on {len(kept.images)} of {len(dataset.images)} photos, those of "
-        f"{HOLDOUT_NAME}: these weights were trained on photos of the usual validation set"
-    )
+    own = sum(not coco_named(image.photo) for image in kept.images)
+    notes = []
+    if len(kept.images) < len(dataset.images):
+        which = f"that are not COCO's and those of {HOLDOUT_NAME}" if own else f"of {HOLDOUT_NAME}"
+        notes.append(
+            f"measured on {len(kept.images)} of {len(dataset.images)} photos, those {which}: "
+            "these weights were trained on photos of the usual validation set"
+        )
+    if own:
+        notes.append(
+            f"nobody knows here whether these weights have seen {own} of the photos, which are "
+            f"not COCO's; they were trained on {provenance.trained_on or 'what they do not tell'}"
+        )
+    return kept, "; ".join(notes) or None
 
 
 def _called(dataset: CocoKeypoints) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgepose.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgepose.settings import from_table, put, read_toml, without_none
 
 __all__ = [
+    "TUNING_RATE",
     "Augmentation",
     "LossSettings",
     "Recipe",
@@ -23,6 +20,12 @@ __all__ = [
     "parse_stages",
     "recipe_from_dict",
 ]
+
+# Peak rate of a training that begins with trained weights: a fifth of the usual one.
+TUNING_RATE = 3e-4
+
+# Set by an option each, not by --set.
+_HAVE_OPTIONS = ("epochs", "minutes", "stages", "seed", "compile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +147,7 @@ class Recipe:
     seed: int = 0
     stages: tuple[Stage, ...] = ()
     compile: bool = False
-    bf16: str = "auto"
+    bf16: Literal["auto", "on", "off"] = "auto"
     augmentation: Augmentation = field(default_factory=Augmentation)
     loss: LossSettings = field(default_factory=LossSettings)
 
@@ -161,7 +164,6 @@ class Recipe:
         _check(0 <= self.fold < 0.5, f"fold {self.fold} is not in 0..0.5")
         _check(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive")
         _check(0 <= self.ema < 1, f"ema {self.ema} is not in 0..1")
-        _check(self.bf16 in ("auto", "on", "off"), f"bf16 is {self.bf16!r}: auto, on or off")
         starts = [stage.start for stage in self.stages]
         _check(
             not starts or (starts[0] == 0 and starts == sorted(set(starts)) and starts[-1] < 1),
@@ -173,42 +175,46 @@ class Recipe:
         return asdict(self)
 
 
-def load_recipe(path: Path | None, **overrides: Any) -> Recipe:
+def load_recipe(
+    path: Path | None, settings: Sequence[str] = (), *, tuning: bool = False, **overrides: Any
+) -> Recipe:
     """A recipe from a TOML file (or the defaults), with the overrides that are not None.
 
     A budget given as an override replaces the file's, whichever kind that is.
 
+    Args:
+        path: The file.
+        settings: ``KEY=VALUE`` each, such as ``augmentation.rotation=0``; they win over the file.
+        tuning: The training begins with trained weights: unless the file or a setting says
+            otherwise, its peak rate is :data:`TUNING_RATE`.
+        overrides: Fields that have options of their own.
+
     Raises:
         InputError: The file cannot be read, or holds an unknown or impossible setting.
     """
-    data: dict[str, Any] = {}
-    if path is not None:
-        try:
-            data = tomllib.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot read the recipe {path}", str(error)) from error
+    data = {} if path is None else read_toml(path, "recipe")
+    for setting in settings:
+        put(data, setting, Recipe, hidden=_HAVE_OPTIONS)
     given = {name: value for name, value in overrides.items() if value is not None}
     if "epochs" in given or "minutes" in given:
         data.pop("epochs", None)
         data.pop("minutes", None)
-    data.update(given)
-    return recipe_from_dict(data)
+    if tuning:
+        data.setdefault("learning_rate", TUNING_RATE)
+    return recipe_from_dict(data | given)
 
 
-def recipe_from_dict(data: dict[str, Any]) -> Recipe:
-    """Inverse of :meth:`Recipe.to_dict`. Raises :class:`InputError` naming what is unknown."""
-    values = _known(Recipe, data)
-    stages = values.get("stages", ())
-    try:
-        values["augmentation"] = Augmentation(**_known(Augmentation, values.get("augmentation")))
-        values["loss"] = LossSettings(**_known(LossSettings, values.get("loss")))
-        if isinstance(stages, str):
-            values["stages"] = parse_stages(stages)
-        else:
-            values["stages"] = tuple(_stage(**stage) for stage in stages)
-        return Recipe(**values)
-    except (TypeError, ValueError) as error:
-        raise InputError("the recipe is invalid", str(error)) from error
+def recipe_from_dict(data: Mapping[str, Any]) -> Recipe:
+    """Inverse of :meth:`Recipe.to_dict`; ``stages`` may be text for :func:`parse_stages`.
+
+    Raises:
+        InputError: A setting is unknown, of another kind, or impossible; says which.
+    """
+    values = without_none(dict(data))
+    if isinstance(values.get("stages"), str):
+        values["stages"] = [asdict(stage) for stage in parse_stages(values["stages"])]
+    recipe: Recipe = from_table(Recipe, values)
+    return recipe
 
 
 def parse_stages(text: str) -> tuple[Stage, ...]:
@@ -230,26 +236,6 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
                 'for example --resize "0:64x48,0.35:128x96"',
             ) from error
     return tuple(stages)
-
-
-def _known(kind: type, data: Any) -> dict[str, Any]:
-    data = {} if data is None else data
-    if not isinstance(data, dict):
-        raise InputError("the recipe is invalid", f"{kind.__name__} must be a table")
-    names = {f.name for f in fields(kind)}
-    unknown = sorted(set(data) - names)
-    if unknown:
-        raise InputError(
-            "the recipe is invalid",
-            f"unknown settings {', '.join(unknown)}",
-            f"{kind.__name__} knows {', '.join(sorted(names))}",
-        )
-    return {k: tuple(v) if isinstance(v, list) and k != "stages" else v for k, v in data.items()}
-
-
-def _stage(start: float, input_size: Any) -> Stage:
-    height, width = input_size
-    return Stage(float(start), (int(height), int(width)))
 
 
 def _check(condition: bool, why: str) -> None:

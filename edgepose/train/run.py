@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from edgepose.errors import DatasetError, InputError, OutputError, require
+from edgepose.errors import ArtefactError, DatasetError, InputError, OutputError, require
 from edgepose.evaluate.holdout import HOLDOUT_NAME
 from edgepose.files import write_text
 from edgepose.models import build, parse_name, spec_for
@@ -81,8 +81,8 @@ def train(
     Raises:
         DatasetError: Data that cannot be read, or that holds photos of the hold-out.
         OutputError: ``out`` holds another run and ``resume`` is not given.
-        InputError: ``init`` is not what the run to be resumed began with.
-        ArtefactError: ``init`` is neither a file nor in the zoo.
+        InputError: ``init`` is neither a file nor in the zoo, or not what the run to be resumed
+            began with.
         EdgeposeError: As in :meth:`Trainer.run` and :meth:`Trainer.resume`.
     """
     name, input_size = parse_name(model)
@@ -173,7 +173,16 @@ def train(
 def _weights(init: Path | str) -> Path:
     """The file, or the zoo's of that name."""
     path = Path(init)
-    return path if path.suffix or path.exists() else find(str(init)).weights
+    if path.suffix or path.exists():
+        return path
+    try:
+        return find(str(init)).weights
+    except ArtefactError as error:
+        raise InputError(
+            f"there are no weights '{init}' to begin with",
+            f"there is no such file, and {error.what}",
+            "give a file of weights: --init FILE.safetensors",
+        ) from error
 
 
 def _open_all(

@@ -129,10 +129,25 @@ def test_a_running_number_is_no_photo_of_the_holdout(tmp_path: Path) -> None:
     people = [person(10, 785, (20, 10, 50, 100)), person(20, 2261, (30, 10, 50, 100))]
     root = write_folder(tmp_path / "s", people, {785: "785.png", 2261: "002261.png"}, flat=True)
     dataset = CocoKeypoints.load(root)
-    tainted = oracle(people, provenance=Provenance(holdout_only=True))
-    with pytest.raises(DatasetError, match="none of them is here"):
-        evaluate(Estimator(tainted), dataset)
-    assert evaluate(Estimator(oracle(people)), dataset).name == "s"
+    tainted = oracle(people, provenance=Provenance(trained_on="two dots", holdout_only=True))
+    result = evaluate(Estimator(tainted), dataset)
+    assert (result.name, result.images) == ("s", 2)
+    assert result.note is not None and "seen 2 of the photos" in result.note
+    assert result.note.endswith("they were trained on two dots")
+    assert evaluate(Estimator(oracle(people)), dataset).note is None
+
+
+def test_ones_own_photos_stay_beside_the_holdouts(tmp_path: Path) -> None:
+    names = {1: "000000000139.png", 2: "000000000785.png", 3: "camera-1.png"}
+    people = [person(10 * n, n, (20, 10, 50, 100)) for n in names]
+    dataset = CocoKeypoints.load(write_folder(tmp_path / "s", people, names))
+    tainted = oracle(people[1:], provenance=Provenance(holdout_only=True))
+    result = evaluate(Estimator(tainted), dataset)
+    assert (result.images, result.metrics.ap) == (2, pytest.approx(100))
+    assert result.name != "the edgepose hold-out"
+    assert result.note is not None
+    assert "2 of 3 photos, those that are not COCO's and those of the edgepose" in result.note
+    assert "seen 1 of the photos" in result.note
 
 
 def test_an_artefact_does_not_say_how_strictly_it_is_judged(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edgepose.errors import ArtefactError, DatasetError, InputError, OutputError
+from edgepose.errors import DatasetError, InputError, OutputError
 from edgepose.models import build, load_weights
 from edgepose.spec import COCO_KEYPOINTS
 from edgepose.train import run as run_module
@@ -77,7 +77,7 @@ def test_weights_to_begin_with_may_be_the_zoos(folder, tmp_path):
     shipped = find("mitpose-lite")
     assert run_module._weights("mitpose-lite") == shipped.weights
     assert run_module._weights(shipped.name) == shipped.weights
-    with pytest.raises(ArtefactError, match="the zoo has no trained weights called 'mitpose'"):
+    with pytest.raises(InputError, match="no such file, and the zoo has no trained weights"):
         train(folder, tmp_path / "out", init="mitpose")
     assert not (tmp_path / "out").exists()
 
