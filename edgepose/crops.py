@@ -47,7 +47,8 @@ def box_affines(boxes: Float32, input_size: tuple[int, int], padding: float) -> 
     """Affines that map image pixels to crop pixels.
 
     Args:
-        boxes: (N, 4) x0 y0 x1 y1 in image pixels.
+        boxes: (N, 4) x0 y0 x1 y1 in image pixels, finite and with an area, as
+            :func:`edgepose.poses.check_boxes` passes them.
         input_size: (H, W) of the crop.
         padding: Growth factor after the aspect ratio was met.
 
@@ -219,7 +220,7 @@ def _filler(planes: Float32, spec: PoseSpec) -> Callable[[int, UInt8], None]:
     scale, shift = _scale_and_shift(spec.mean, spec.std)
     order = (2, 1, 0) if spec.colour == "rgb" else (0, 1, 2)
     colours = slice(2, None, -1) if spec.colour == "rgb" else slice(3)
-    large = planes[0, 0].size >= _LARGE
+    large = planes.shape[2] * planes.shape[3] >= _LARGE
 
     def fill(row: int, crop: UInt8) -> None:
         into = planes[row]

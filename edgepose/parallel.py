@@ -37,11 +37,11 @@ def thread_environment(threads: int | None) -> dict[str, str]:
 
 
 def for_each_row(work: Callable[[int], None], count: int, pixels: float) -> None:
-    """Call ``work(row)`` once for each of ``count`` rows, on as many threads as OpenCV may use.
+    """Call ``work(row)`` once for each of ``count`` rows.
 
     OpenCV 5 spreads a single warp over its threads; there rows take their turns, since threads of
-    ours beside them only get in their way (by 4 to 10 % at 8 people). OpenCV 4 leaves a warp of
-    this size on one thread, and 8 people are cut in 0.74 of the time by two of ours.
+    ours beside them only get in their way. OpenCV 4 leaves a warp of this size on one thread; there
+    rows are shared by as many threads as OpenCV may use.
 
     The caller's thread takes rows like every other. A thread that the system does not let run in
     time takes none, so that a busy machine costs no waiting. ``cv2.setNumThreads(1)`` keeps all

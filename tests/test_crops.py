@@ -224,3 +224,12 @@ def test_one_pass_over_each_person_gives_the_same_bits(size: tuple[int, int], co
         wanted = to_input(crops, spec)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (256, 192)])
+def test_nobody_is_cut_to_nothing(size: tuple[int, int]) -> None:
+    spec = heatmap_spec(size)
+    affines = box_affines(np.zeros((0, 4), np.float32), size, 1.25)
+    assert affines.shape == (0, 2, 3)
+    assert cut_inputs(noise(), affines, spec).shape == (0, 3, *size)
+    assert to_input(warp_crops(noise(), affines, size), spec).shape == (0, 3, *size)

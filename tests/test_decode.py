@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -214,12 +216,14 @@ def test_half_precision_maps() -> None:
 
 
 @pytest.mark.parametrize("split", [2.0, 1.0, 3.0])
-def test_golden_simcc(split: float) -> None:
+@pytest.mark.parametrize("size", [SIZE, (128, 128)])
+def test_golden_simcc(split: float, size: tuple[int, int]) -> None:
     """Bin b of ``split`` bins a pixel is centred at (b + 0.5) / split - 0.5; scores by softmax."""
-    x = np.zeros((2, 17, round(192 * split)), np.float32)
-    y = np.zeros((2, 17, round(256 * split)), np.float32)
+    x = np.zeros((2, 17, round(size[1] * split)), np.float32)
+    y = np.zeros((2, 17, round(size[0] * split)), np.float32)
     x[..., 100], y[..., 33] = 9, 8
-    keypoints, scores = decode({"simcc_x": x, "simcc_y": y}, simcc_spec(split=split))
+    spec = replace(simcc_spec(split=split), input_size=size)
+    keypoints, scores = decode({"simcc_x": x, "simcc_y": y}, spec)
     np.testing.assert_allclose(
         keypoints[1, 16], [100.5 / split - 0.5, 33.5 / split - 0.5], rtol=1e-6
     )
@@ -228,18 +232,21 @@ def test_golden_simcc(split: float) -> None:
     np.testing.assert_allclose(scores, min(by_hand), rtol=1e-5)
 
 
-def test_simcc_takes_large_logits_and_batches() -> None:
+@pytest.mark.parametrize(("size", "bins"), [(SIZE, (384, 512)), ((32, 32), (64, 64))])
+def test_simcc_takes_large_logits_and_batches(size: tuple[int, int], bins: tuple[int, int]) -> None:
     rng = np.random.default_rng(6)
-    x = rng.normal(0, 300, (4, 17, 384)).astype(np.float32)
-    y = rng.normal(0, 300, (4, 17, 512)).astype(np.float32)
-    keypoints, scores = decode({"simcc_x": x, "simcc_y": y}, simcc_spec())
+    x, y = (rng.normal(0, 300, (4, 17, count)).astype(np.float32) for count in bins)
+    spec = replace(simcc_spec(), input_size=size)
+    keypoints, scores = decode({"simcc_x": x, "simcc_y": y}, spec)
     assert np.isfinite(keypoints).all()
     assert (scores >= 0).all()
     assert (scores <= 1).all()
     for row in range(4):
         part = slice(row, row + 1)
-        alone = decode({"simcc_x": x[part], "simcc_y": y[part]}, simcc_spec())
+        alone = decode({"simcc_x": x[part], "simcc_y": y[part]}, spec)
         np.testing.assert_array_equal(keypoints[row], alone[0][0])
+    nobody = decode({"simcc_x": x[:0], "simcc_y": y[:0]}, spec)
+    assert (nobody[0].shape, nobody[1].shape) == ((0, 17, 2), (0, 17))
 
 
 # --- mirror ---------------------------------------------------------------------------------------
@@ -310,4 +317,14 @@ def test_broken_outputs_are_refused_not_drawn(output: str) -> None:
     decode(outputs, spec)
     next(iter(outputs.values()))[0, 3] = np.nan
     with pytest.raises(GraphError, match="NaN"):
+        decode(outputs, spec)
+
+
+@pytest.mark.parametrize(("value", "fine"), [(3e38, True), (np.inf, False), (-np.inf, False)])
+def test_huge_is_not_infinite(value: float, fine: bool) -> None:
+    spec = heatmap_spec(SIZE, output="keypoints", decoder=DecoderSpec(name="none"))
+    keypoints = np.full((1, 17, 2), value, np.float32)
+    keypoints[0, 0] = -value  # opposite infinities
+    outputs = {"keypoints": keypoints, "scores": np.ones((1, 17), np.float32)}
+    with contextlib.nullcontext() if fine else pytest.raises(GraphError, match="infinity"):
         decode(outputs, spec)

@@ -80,13 +80,13 @@ def train(
     from edgepose.errors import require
 
     torch = require("torch", "train")
-    from edgepose.train import load_recipe
+    from edgepose.train import init_of, load_recipe
     from edgepose.train import train as run
 
     chosen = load_recipe(
         recipe,
         settings or (),
-        tuning=init is not None,
+        tuning=init is not None or (resume and init_of(out) is not None),
         epochs=epochs,
         minutes=minutes,
         stages=resize,

@@ -2,7 +2,7 @@
 
 from edgepose.train.loop import Listener, Outcome, Trainer
 from edgepose.train.recipe import Augmentation, LossSettings, Recipe, Stage, load_recipe
-from edgepose.train.run import train
+from edgepose.train.run import init_of, train
 
 __all__ = [
     "Augmentation",
@@ -12,6 +12,7 @@ __all__ = [
     "Recipe",
     "Stage",
     "Trainer",
+    "init_of",
     "load_recipe",
     "train",
 ]

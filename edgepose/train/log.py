@@ -30,12 +30,13 @@ class TrainingLog:
 
     Args:
         path: The file.
-        step: Where the run starts: entries of later steps, which an interrupted run wrote after
-            its last checkpoint, are dropped, since these steps come again.
+        step: Where a resumed run goes on: entries of later steps, which it wrote after its last
+            checkpoint, are dropped, since these steps come again. None begins a new log.
     """
 
-    def __init__(self, path: Path, step: int) -> None:
-        kept = [entry for entry in read_log(path) if entry.get("step", 0) <= step and step > 0]
+    def __init__(self, path: Path, step: int | None) -> None:
+        earlier = [] if step is None else read_log(path)
+        kept = [entry for entry in earlier if entry.get("step", 0) <= (step or 0)]
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
         self.path = path
         self.entries = kept

@@ -134,7 +134,8 @@ class Trainer:
         self._bf16 = use_bf16(recipe.bf16, processes.device)
         self._check_stages()
         self.step = 0
-        self._begun_with_weights = False
+        self._init: Path | None = None
+        self._resumed = False
         self.elapsed_s = 0.0
         self._clock = time.monotonic()
         torch.manual_seed(recipe.seed)
@@ -167,6 +168,7 @@ class Trainer:
         self.ema.updates = saved.averaged_updates
         self.optimiser.load_state_dict(saved.optimiser)
         torch.set_rng_state(saved.random_state)
+        self._resumed = True
         self._trained_on = saved.trained_on or self._trained_on
         self._holdout_only |= saved.holdout_only
 
@@ -177,8 +179,7 @@ class Trainer:
         """
         entry = REGISTRY.get(self.spec.model)
         authors = None if entry is None else entry.authors
-        translate = None if authors is None else translator(self.spec.model)
-        earlier = load_weights(self.module, weights, translate)
+        earlier = self._load(self.module, weights)
         if authors and earlier.get("origin") == "authors" and authors.colour != self.spec.colour:
             raise InputError(
                 f"cannot begin with {weights}",
@@ -189,7 +190,7 @@ class Trainer:
         if earlier.get("trained_on"):
             self._trained_on += f"; begun with weights trained on {earlier['trained_on']}"
         self._holdout_only |= earlier.get("holdout_only") == "true"
-        self._begun_with_weights = True
+        self._init = weights
         self.ema = Ema(self.module, self._recipe.ema)
 
     def run(self, max_steps: int | None = None) -> Outcome:
@@ -200,13 +201,14 @@ class Trainer:
         """
         self._listener.started()
         first = self._processes.first
-        log = TrainingLog(self._out / "log.jsonl", self.step) if first else None
+        goes_on = self.step if self._resumed or self.step else None
+        log = TrainingLog(self._out / "log.jsonl", goes_on) if first else None
         last_check = time.monotonic()
         window = _Window(self._processes.device)
         validation: Validation | None = None
         self._clock = time.monotonic()
-        if self._begun_with_weights:
-            self._validate(log)
+        if self._init is not None and self.step == 0:
+            self._look_before(self._init, log)
         limit = None if max_steps is None else self.step + max_steps
         finished = False
         while True:
@@ -383,15 +385,30 @@ class Trainer:
         runner = TorchRunner(self.ema.module, self.spec, str(self._processes.device))
         found = self._validator.run(runner, self._recipe.loss)
         self._tick()
-        self._write(
-            log,
-            self._entry(
-                val_loss=round(found.loss, 5),
-                **{k: round(v, 5) for k, v in asdict(found).items() if k != "loss"},
-            ),
-        )
+        self._write(log, self._entry(self.spec.input_size, **_rounded(found)))
         self._publish(log)
         return found
+
+    def _look_before(self, weights: Path, log: TrainingLog | None) -> None:
+        """Validate what the run begins with, at its final input size; no time of its budget."""
+        if log is None or not self._fold:
+            return
+        spec, device = self._final_spec, self._processes.device
+        module = self._make(spec.input_size).to(device)
+        self._load(module, weights)
+        validator = Validator(self._fold, spec)
+        if spec == self.spec:
+            self._validator = validator
+        runner = TorchRunner(module.eval(), spec, str(device))
+        found = validator.run(runner, self._recipe.loss)
+        self._write(log, self._entry(spec.input_size, **_rounded(found)))
+        self._clock = time.monotonic()
+
+    def _load(self, module: nn.Module, weights: Path) -> dict[str, str]:
+        """The weights of a file, ours or the authors' of the architecture, into a module."""
+        entry = REGISTRY.get(self._final_spec.model)
+        known = entry is not None and entry.authors is not None
+        return load_weights(module, weights, translator(self._final_spec.model) if known else None)
 
     def _log_window(self, window: _Window, log: TrainingLog | None, done: float) -> None:
         loss = window.mean()  # waits for the device
@@ -399,10 +416,11 @@ class Trainer:
         speed = round(window.persons / max(window.seconds, 1e-9), 2)
         window.reset()
         rate = self._rate(done)
-        self._write(log, self._entry(loss=loss, persons_per_s=speed, rate=rate))
+        size = self.spec.input_size
+        self._write(log, self._entry(size, loss=loss, persons_per_s=speed, rate=rate))
 
-    def _entry(self, **values: Any) -> dict[str, Any]:
-        height, width = self.spec.input_size
+    def _entry(self, input_size: tuple[int, int], **values: Any) -> dict[str, Any]:
+        height, width = input_size
         return {
             "step": self.step,
             "epoch": round(self.step / self._source.steps_per_epoch, 4),
@@ -452,6 +470,12 @@ class Trainer:
         )
         if log is not None:
             plot_curve(log.entries, self._out / "curve.png", model)
+
+
+def _rounded(found: Validation) -> dict[str, float]:
+    """As the log holds it."""
+    figures = {name: round(value, 5) for name, value in asdict(found).items()}
+    return {"val_loss": figures.pop("loss"), **figures}
 
 
 def _before(entries: Sequence[dict[str, Any]]) -> Validation | None:

@@ -28,7 +28,9 @@ from edgepose.train.recipe import Recipe
 from edgepose.train.store import PersonStore, StoreShape, default_cache, open_store, store_shape
 from edgepose.zoo import find
 
-__all__ = ["train"]
+__all__ = ["init_of", "train"]
+
+FACTS = "recipe.json"
 
 Packing = Callable[[str, int, int], None]
 
@@ -95,8 +97,8 @@ def train(
     weights = None if init is None else _weights(init)
     begun_with = None if init is None else str(init)
     if resume:
-        begun_with = _earlier_init(out / "recipe.json")
-        if init is not None and str(init) != begun_with:
+        begun_with = init_of(out)
+        if weights is not None and (out / FACTS).is_file() and weights != _known(begun_with):
             raise InputError(
                 f"the run in {out} did not begin with {init}",
                 f"it began with {begun_with or 'random weights'}",
@@ -162,7 +164,7 @@ def train(
                     "init": begun_with,
                     "recipe": recipe.to_dict(),
                 }
-                write_text(out / "recipe.json", json.dumps(facts, indent=2) + "\n")
+                write_text(out / FACTS, json.dumps(facts, indent=2) + "\n")
             return trainer.run()
         finally:
             source.close()
@@ -170,19 +172,47 @@ def train(
         leave_processes(processes)
 
 
+def init_of(out: Path) -> str | None:
+    """The weights that the run in a folder began with, as given; None if it began with none.
+
+    Raises:
+        InputError: The folder's recipe.json is damaged.
+    """
+    facts = out / FACTS
+    if not facts.is_file():
+        return None
+    try:
+        init = json.loads(facts.read_text())["init"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"cannot read {facts}",
+            f"{type(error).__name__}: {error}",
+            "delete it; it is written again, without the weights that the run began with",
+        ) from error
+    return None if init is None else str(init)
+
+
 def _weights(init: Path | str) -> Path:
     """The file, or the zoo's of that name."""
     path = Path(init)
-    if path.suffix or path.exists():
-        return path
+    if path.suffix or path.is_file():
+        return path.resolve()
     try:
-        return find(str(init)).weights
+        return find(str(init)).weights.resolve()
     except ArtefactError as error:
         raise InputError(
             f"there are no weights '{init}' to begin with",
             f"there is no such file, and {error.what}",
             "give a file of weights: --init FILE.safetensors",
         ) from error
+
+
+def _known(begun_with: str | None) -> Path | None:
+    """:func:`_weights` of what a run says it began with; the zoo may have lost it since."""
+    try:
+        return None if begun_with is None else _weights(begun_with)
+    except InputError:
+        return None
 
 
 def _open_all(
@@ -235,18 +265,3 @@ def _sentence(counts: dict[str, int], seen: Iterable[Record]) -> str:
     if leaked:
         sentence += f"; includes {leaked} photo{'s' * (leaked > 1)} of {HOLDOUT_NAME}"
     return sentence
-
-
-def _earlier_init(facts: Path) -> str | None:
-    """The weights that a resumed run began with, as its folder tells."""
-    if not facts.is_file():
-        return None
-    try:
-        init = json.loads(facts.read_text())["init"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(
-            f"cannot read {facts}",
-            f"{type(error).__name__}: {error}",
-            "delete it; it is written again, without the weights that the run began with",
-        ) from error
-    return None if init is None else str(init)

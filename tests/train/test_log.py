@@ -11,7 +11,7 @@ from edgepose.train.plot import plot_curve
 
 def test_a_resumed_log_drops_steps_that_come_again(tmp_path):
     path = tmp_path / "log.jsonl"
-    log = TrainingLog(path, 0)
+    log = TrainingLog(path, None)
     for step in (50, 100, 150):
         log.write({"step": step, "loss": 1.0})
     with path.open("a") as handle:
@@ -20,7 +20,7 @@ def test_a_resumed_log_drops_steps_that_come_again(tmp_path):
     again.write({"step": 150, "loss": 2.0})
     assert [(e["step"], e["loss"]) for e in read_log(path)] == [(50, 1.0), (100, 1.0), (150, 2.0)]
     assert read_log(path) == again.entries
-    TrainingLog(path, 0)
+    TrainingLog(path, None)
     assert read_log(path) == []
 
 
@@ -29,7 +29,7 @@ def test_absent_log_is_empty(tmp_path):
 
 
 def test_a_log_that_cannot_be_written(tmp_path):
-    log = TrainingLog(tmp_path / "log.jsonl", 0)
+    log = TrainingLog(tmp_path / "log.jsonl", None)
     log.path.unlink()
     log.path.mkdir()
     with pytest.raises(OutputError, match="cannot write"):

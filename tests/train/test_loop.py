@@ -241,6 +241,24 @@ def test_what_weights_have_seen_passes_on_to_their_children(make_trainer, tmp_pa
     assert facts["holdout_only"] == "true"
 
 
+def test_what_a_run_begins_with_is_judged_at_its_last_size(make_trainer, tmp_path):
+    make_trainer(RECIPE).run(max_steps=2)
+    weights = tmp_path / "run" / "tiny.safetensors"
+    staged = replace(RECIPE, stages=(Stage(0.0, (32, 24)), Stage(0.5, INPUT)))
+    found = []
+    for number, recipe in enumerate((RECIPE, staged)):
+        child = make_trainer(recipe, out=tmp_path / f"child{number}")
+        child.start_from(weights)
+        child.run(max_steps=0)  # ended before its first step
+        assert child.elapsed_s < 0.5  # the look is no part of the budget
+        again = make_trainer(recipe, out=tmp_path / f"child{number}")
+        again.resume()
+        found.append(again.run(max_steps=1).before)
+    assert found[0] == found[1] is not None
+    entry = read_log(tmp_path / "child1" / "log.jsonl")[0]
+    assert (entry["step"], entry["minutes"], entry["input"]) == (0, 0, "64x48")
+
+
 def test_divergence_ends_the_run_with_advice(make_trainer):
     trainer = make_trainer(RECIPE)
     with torch.no_grad():

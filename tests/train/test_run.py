@@ -58,12 +58,12 @@ def test_trains_resumes_and_begins_from_weights(folder, tmp_path):
     larger = tmp_path / "larger"
     tuned = train(folder, larger, model="mitpose-lite@64x48", init=weights)
     assert tuned.before is not None
-    assert tuned.before != tuned.validation
+    assert tuned.before.loss != pytest.approx(tuned.validation.loss, abs=1e-4)
     assert outcome.before is None
     # Resuming does not forget what the run began with, nor what that could do.
     resumed = train(
         folder, larger, Recipe(**{**vars(RECIPE), "epochs": 2}), model="mitpose-lite@64x48",
-        resume=True, init=weights,
+        resume=True, init=weights.parent / "." / ".." / "out" / weights.name,  # the same file
     )  # fmt: skip
     assert resumed.before is not None
     assert resumed.before.loss == pytest.approx(tuned.before.loss, abs=1e-5)
@@ -73,24 +73,26 @@ def test_trains_resumes_and_begins_from_weights(folder, tmp_path):
         train(folder, larger, model="mitpose-lite@64x48", resume=True, init="mitpose-lite")
 
 
-def test_weights_to_begin_with_may_be_the_zoos(folder, tmp_path):
+def test_weights_to_begin_with_may_be_the_zoos(folder, tmp_path, monkeypatch):
     shipped = find("mitpose-lite")
-    assert run_module._weights("mitpose-lite") == shipped.weights
-    assert run_module._weights(shipped.name) == shipped.weights
+    (tmp_path / "mitpose-lite").mkdir()  # no file, and so no weights
+    monkeypatch.chdir(tmp_path)
+    assert run_module._weights("mitpose-lite") == shipped.weights.resolve()
+    assert run_module._weights(shipped.name) == shipped.weights.resolve()
     with pytest.raises(InputError, match="no such file, and the zoo has no trained weights"):
         train(folder, tmp_path / "out", init="mitpose")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_a_resumed_run_began_with(tmp_path):
+    assert run_module.init_of(tmp_path) is None
     facts = tmp_path / "recipe.json"
-    assert run_module._earlier_init(facts) is None
     facts.write_text('{"init": null}')
-    assert run_module._earlier_init(facts) is None
+    assert run_module.init_of(tmp_path) is None
     for broken in ("{", "[]", "{}"):
         facts.write_text(broken)
         with pytest.raises(InputError, match="cannot read"):
-            run_module._earlier_init(facts)
+            run_module.init_of(tmp_path)
 
 
 def rename(folder, sources):
