@@ -70,7 +70,7 @@ def network_file(folder: Path, name: str) -> Path:
 
 
 def make_networks(folder: Path) -> None:
-    """Make what is not there yet.
+    """Make what is not there yet, and copy what is shipped.
 
     Raises:
         MissingDependency: No PyTorch.
@@ -79,13 +79,14 @@ def make_networks(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for network in NETWORKS:
         path = folder / network.file
+        if network.shipped is not None:  # copied each time: other weights may be shipped by now
+            with atomic_path(path) as partial:
+                shutil.copyfile(Path(__file__).parents[2] / network.shipped, partial)
+            continue
         if path.exists():
             continue
         sys.stderr.write(f"making {path}\n")
-        if network.shipped is not None:
-            with atomic_path(path) as partial:
-                shutil.copyfile(Path(__file__).parents[2] / network.shipped, partial)
-        elif network.name == GUEST:
+        if network.name == GUEST:
             _export_guest(path)
         else:
             from edgepose.export import export_model

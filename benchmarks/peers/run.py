@@ -20,7 +20,7 @@ import venv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.peers.networks import NETWORKS, make_networks
+from benchmarks.peers.networks import make_networks
 from edgepose.errors import EdgeposeError, MissingDependency
 
 HERE = Path(__file__).resolve().parent
@@ -88,8 +88,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     networks = WORK / "networks"
-    if any(not (networks / network.file).exists() for network in NETWORKS):
-        make_networks(networks)
+    make_networks(networks)
     worst = 0
     for peer in peers:
         python = environment(peer, WORK / peer)
