@@ -68,6 +68,7 @@ def step_of(model: str, mode: Mode, batch: int) -> Callable[[], None]:
     torch.manual_seed(0)
     _, (height, width) = parse_name(model)
     layout = torch.channels_last if mode.channels_last else torch.contiguous_format
+    # torch's annotations know no memory_format without a device.
     module = build(model).to(memory_format=layout)  # type: ignore[call-overload]
     images = torch.randn(batch, 3, height, width).contiguous(memory_format=layout)
     recipe = Recipe(epochs=1)

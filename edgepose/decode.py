@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -65,21 +64,13 @@ def decode(outputs: Outputs, spec: PoseSpec) -> tuple[Float32, Float32]:
         keypoints = _take(outputs, "keypoints").astype(np.float32)
         scores = _take(outputs, "scores").astype(np.float32)
     # A maximum over NaN is NaN, so that the scores tell of any NaN before them.
-    if not _all_finite(scores, keypoints):
+    if not (np.isfinite(scores).all() and np.isfinite(keypoints).all()):
         raise GraphError(
             f"the outputs of {spec.model} hold NaN or infinity",
             "its weights are broken, or its precision overflows",
             "export it again in FP32",
         )
     return keypoints, scores
-
-
-def _all_finite(*arrays: npt.NDArray[Any]) -> bool:
-    """Whether no value is NaN or infinite: by the sums, which are, if none of the values is not."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        if math.isfinite(sum(array.sum() for array in arrays)):
-            return True
-    return all(bool(np.isfinite(array).all()) for array in arrays)  # huge values may overflow
 
 
 def flip_outputs(outputs: Outputs, spec: PoseSpec) -> dict[str, npt.NDArray[Any]]:
@@ -197,12 +188,6 @@ def _decode_simcc(
 ) -> tuple[Float32, Float32]:
     height, width = spec.input_size
     alignment = spec.decoder.alignment
-    if height == width and x.shape == y.shape:
-        # Square inputs are the small ones, where every call of numpy's counts: both axes at once.
-        bins_each = x.shape[-1]
-        logits = np.concatenate([x, y], -1).reshape(*x.shape[:2], 2, bins_each)  # (N, K, 2, bins)
-        bins, scores = _peak(logits)  # (N, K, 2) each
-        return cells_to_pixels(bins, bins_each, width, alignment), scores.min(-1)
     bin_x, score_x = _peak(x)
     bin_y, score_y = _peak(y)
     keypoints = np.empty((*bin_x.shape, 2), np.float32)  # (N, K, 2)

@@ -143,7 +143,8 @@ def _session_options(ort: Any, threads: int | None) -> Any:
     # Threads may spin while a graph runs, not after it: else two sessions (a detector and a pose
     # net, two cameras) burn each other's cores; on two cores the pair takes 1.6 times as long.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    # A thread that spins pauses for longer and longer: its core is mostly half of another's.
+    # A thread that spins pauses for longer and longer, and so leaves more of the core to whoever
+    # shares it (two threads of one core, on most PCs and servers).
     options.add_session_config_entry("session.intra_op.spin_backoff_max", "8")
     # Operators run one after the other, so that a pool for running them beside each other is idle.
     options.inter_op_num_threads = 1
