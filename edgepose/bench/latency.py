@@ -283,6 +283,7 @@ def _section(
             "launches": state.launches,
             "interrupted": interrupted,
             "scene": opened.scene,
+            "heap": opened.heap,
             "together": list(together),
             "stages": {stage: STAGES[stage] for stage in opened.stages},
             "left_out": [

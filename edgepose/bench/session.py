@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -207,7 +207,7 @@ class _Session:
         for done, subject in enumerate(asked, 1):
             with self._blaming(subject, "open"):
                 if subject.request is not None:
-                    subject.worker = Worker(subject.request)
+                    subject.worker = Worker(replace(subject.request, keep_heap=True))
                     subject.opened = subject.worker.open()
                     subject.runner = subject.opened.describe
             if subject.failed("open"):

@@ -48,6 +48,7 @@ def test_sections_hold_every_stage_batch_and_sample(repo_root: Path) -> None:
     protocol = two["protocol"]
     assert protocol["together"] == ["one", "two"]
     assert protocol["scene"] == "a photo"
+    assert protocol["heap"] is None
     assert set(protocol["stages"]) == {"network", "frame"}
     assert (protocol["rounds"], protocol["first_batch"]) == (6, 1)
     assert steps[-1] == (8 + 6 * 8, 8 + 6 * 8)

@@ -71,6 +71,7 @@ def test_one_that_cannot_be_loaded_does_not_keep_the_others(
     good, broken, unknown = measured(plan, tmp_path / "out").records
     assert good.status == "complete"
     assert good.latency is not None
+    assert good.latency["protocol"]["heap"].startswith("timed processes keep")
     assert {cell["batch"] for cell in good.latency["cells"]} == {1, 2}
     assert good.memory is not None
     assert good.memory["peak_bytes"] > good.memory["baseline_bytes"]

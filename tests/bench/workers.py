@@ -25,6 +25,7 @@ def opened(**changes: Any) -> Opened:
         "buckets": None,
         "stages": ("network", "frame"),
         "scene": "a photo",
+        "heap": None,
         "record": None,
     }
     return Opened(**(values | changes))

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from typing import Any
 
 from edgepose import errors
+from edgepose.bench.worker.heap import KEPT_HEAP
 from edgepose.bench.worker.request import Opened, Request, Sustained, Warmed
 from edgepose.closing import Closing
 from edgepose.ending import ending, killed
@@ -76,7 +77,7 @@ class Worker(Closing):
                 stderr=self._noise,
                 text=True,
                 encoding="utf-8",
-                env=thread_environment(request.threads),
+                env=thread_environment(request.threads) | (KEPT_HEAP if request.keep_heap else {}),
                 start_new_session=True,  # a terminal's Ctrl-C is for the parent alone
             )
         except OSError as error:

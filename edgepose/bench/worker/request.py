@@ -25,6 +25,8 @@ class Request:
             OpenCV, BLAS. Each one's own choice by default.
         spec_file: TOML file with the spec of a foreign graph.
         scene_folder: Folder whose first picture is timed on; a packaged photograph by default.
+        keep_heap: Whether the process keeps the memory it frees, for the sake of its times; see
+            :mod:`edgepose.bench.worker.heap`.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Request:
     threads: int | None = None
     spec_file: str | None = None
     scene_folder: str | None = None
+    keep_heap: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,7 @@ class Opened:
         buckets: Batch sizes it is made for; None if any will do.
         stages: Keys of :data:`edgepose.bench.stages.STAGES` that can be timed.
         scene: What it is timed on, in words.
+        heap: How its process deals with memory, in words; None if as the system would have it.
         record: How the artefact says it was made.
     """
 
@@ -75,6 +79,7 @@ class Opened:
     buckets: tuple[int, ...] | None
     stages: tuple[str, ...]
     scene: str
+    heap: str | None
     record: dict[str, Any] | None
 
     def refuses(self, batch: int) -> str | None:
