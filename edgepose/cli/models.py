@@ -141,7 +141,7 @@ def _table(zoo: list[ZooEntry]) -> Table:
         header = column.replace(": ", "\n").replace(" ", "\n")
         table.add_column(header, justify="left" if text else "right", vertical="bottom")
     for row in _rows(zoo):
-        table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        table.add_row(*(cell.replace("[", r"\[").replace(", ", "\n") for cell in row))
     return table
 
 

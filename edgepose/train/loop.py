@@ -30,6 +30,7 @@ from edgepose.train.batches import BatchSource
 from edgepose.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgepose.train.distributed import Processes
 from edgepose.train.ema import Ema
+from edgepose.train.lineage import lineage
 from edgepose.train.log import TrainingLog
 from edgepose.train.optimiser import make_optimiser, transfer_state
 from edgepose.train.precision import autocast, use_bf16
@@ -187,8 +188,7 @@ class Trainer:
                 "they can be exported as they are: edgepose export "
                 f"{self.spec.model} --weights {weights}",
             )
-        if earlier.get("trained_on"):
-            self._trained_on += f"; begun with weights trained on {earlier['trained_on']}"
+        self._trained_on = lineage(self._trained_on, earlier.get("trained_on", ""))
         self._holdout_only |= earlier.get("holdout_only") == "true"
         self._init = weights
         self.ema = Ema(self.module, self._recipe.ema)
