@@ -238,9 +238,7 @@ def main() -> int:
     batch, threads = arguments.batch, arguments.threads
     console = Console(stderr=True)
     schedule = Schedule(rounds=arguments.rounds, calls=arguments.calls)
-    request = Request(
-        label=file.name, artefact=str(file), kind="onnx", threads=threads, keep_heap=True
-    )
+    request = Request(label=file.name, artefact=str(file), kind="onnx", threads=threads)
     before = load_average()
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(Progress(console=console, transient=True))

@@ -198,6 +198,7 @@ def _surroundings(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[tuple[st
     )
     packages = (stack[0]["packages"], stack[1]["packages"])
     conditions = (old.conditions, new.conditions)
+    protocols = ((old.latency or {}).get("protocol"), (new.latency or {}).get("protocol"))
     artefacts = (old.artefact, new.artefact)
     runners = (old.runner, new.runner)
     for title, sides, keys in (
@@ -206,6 +207,7 @@ def _surroundings(old: ArtefactRecord, new: ArtefactRecord) -> Iterator[tuple[st
         ("other stack", packages, sorted(packages[0].keys() | packages[1].keys())),
         (f"{new.label}: other conditions", conditions, ("threads", "affinity", "niceness")),
         (f"{new.label}: another artefact", artefacts, ("sha256", "precision", "random_weights")),
+        (f"{new.label}: timed otherwise", protocols, ("heap", "launches")),
         (f"{new.label}: another runner", runners, ("runtime", "version", "device", "providers")),
     ):
         for key in keys:

@@ -1,8 +1,8 @@
 """Kernel taps that no pixel ever meets.
 
 At 32x32 the coarsest branch of an HRNet is a single cell: of each 3x3 kernel there, eight taps meet
-nothing but padding. What they hold says nothing and changes nothing, but it takes the room of a
-third of the net in every copy of the weights, since noise cannot be compressed. Zeros can.
+nothing but padding. What they hold says nothing and changes nothing, but noise cannot be
+compressed: it takes the room of a third of the net in every download and clone. Zeros take none.
 """
 
 from __future__ import annotations
@@ -17,35 +17,39 @@ def zero_unreached(module: nn.Module, input_size: tuple[int, int]) -> int:
     """Set to zero, in place, all weights of convolutions that only padding is multiplied with.
 
     Args:
-        module: forward((B, 3, H, W)); its outputs at this size stay the same, to the bit.
+        module: forward((B, 3, H, W)), on the CPU; its outputs at this size stay the same, but for
+            rounding. Convolution kernels are used by its Conv2d layers alone.
         input_size: (H, W) in pixels. At a larger one the zeros would take part.
 
     Returns:
         How many weights that were not zero are now.
     """
-    met: dict[nn.Conv2d, Tensor] = {}
+    met: dict[nn.Parameter, Tensor] = {}
 
     def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if isinstance(layer, nn.Conv2d):
+        weight = layer.weight
+        # What is computed from other parameters (weight norm) cannot be set, and stays.
+        if isinstance(layer, nn.Conv2d) and isinstance(weight, nn.Parameter):
             taps = _reached(layer, inputs[0].shape[-2:])  # (kh, kw)
-            # A layer that is used twice is reached where either use reaches it.
-            met[layer] = taps if layer not in met else met[layer] | taps
+            # A kernel that is used twice is reached where either use reaches it.
+            met[weight] = met.get(weight, torch.zeros_like(taps)) | taps
 
     convolutions = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)]
     hooks = [layer.register_forward_pre_hook(note) for layer in convolutions]
-    training = module.training
+    training = {part: part.training for part in module.modules()}
     try:
         with torch.no_grad():
             module.eval()(torch.zeros(1, 3, *input_size))
     finally:
-        module.train(training)
+        for part, mode in training.items():
+            part.training = mode
         for hook in hooks:
             hook.remove()
     count = 0
     with torch.no_grad():
-        for layer, taps in met.items():
-            count += int((layer.weight != 0)[..., ~taps].sum())
-            layer.weight[..., ~taps] = 0
+        for weight, taps in met.items():
+            count += int((weight[..., ~taps] != 0).sum())
+            weight[..., ~taps] = 0
     return count
 
 

@@ -101,7 +101,8 @@ def test_other_surroundings_are_named() -> None:
     }
     assert new.latency is not None
     cells = [cell for cell in new.latency["cells"] if cell["batch"] != 4]
-    latency = new.latency | {"cells": cells}
+    protocol = new.latency["protocol"] | {"heap": "kept"}
+    latency = new.latency | {"cells": cells, "protocol": protocol}
     other = dataclasses.replace(
         new, environment=environment, conditions=conditions, latency=latency
     )
@@ -110,6 +111,7 @@ def test_other_surroundings_are_named() -> None:
         "other hardware, cpu: Example CPU E1 (made up) then, Another now",
         "other stack, onnxruntime: 1.31.1 then, 2.0 now",
         "other conditions, threads: 2 then, 1 now",
+        "timed otherwise, heap: nothing then, kept now",
         "the machine was slowed down now: it became too hot",
         "other batches, frame: 1, 4, 8, 16 then, 1, 8, 16 now",
         "other load before the start: 0.21 then, 3.00 now",

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from edgepose.bench.worker import Worker
-from edgepose.bench.worker.heap import KEPT_HEAP, KEPT_HEAP_WORDS
+from edgepose.bench.worker import Worker, heap
+from edgepose.bench.worker.heap import KEPT_HEAP, keeps_heap, kept_heap_words
 from edgepose.bench.worker.request import Request
 from tests.fakes import heatmap_spec, write_tiny_onnx
-
-glibc_alone = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings")
 
 # Blocks as a network in PyTorch asks for them: beyond what glibc by itself would ever keep.
 _WORK = """
@@ -42,7 +39,7 @@ def faults(**settings: str) -> int:
     return int(done.stdout)
 
 
-@glibc_alone
+@pytest.mark.skipif(not keeps_heap(), reason="another allocator than glibc's")
 def test_a_kept_heap_is_not_faulted_in_again() -> None:
     assert faults(**KEPT_HEAP) < 100 < 1000 < faults()
 
@@ -51,7 +48,16 @@ def test_a_kept_heap_is_not_faulted_in_again() -> None:
 def test_a_worker_that_is_timed_keeps_its_heap(tmp_path: Path, kept: bool) -> None:
     tiny = str(write_tiny_onnx(tmp_path / "tiny.onnx", heatmap_spec()))
     with Worker(Request(label="a", artefact=tiny, kind="onnx", keep_heap=kept)) as worker:
-        assert worker.open().heap == (KEPT_HEAP_WORDS if kept else None)
+        assert worker.open().heap == kept_heap_words(kept)
         if sys.platform == "linux":
             given = Path(f"/proc/{worker.pid}/environ").read_text().split("\0")
             assert ({f"{name}={value}" for name, value in KEPT_HEAP.items()} <= set(given)) is kept
+
+
+def test_what_is_said_of_a_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kept_heap_words(False) is None
+    for libc, said in (("glibc", "kept"), ("", "as the system has it")):
+        monkeypatch.setattr(heap.platform, "libc_ver", lambda libc=libc: (libc, "2"))
+        words = kept_heap_words(True)
+        assert words is not None
+        assert words.startswith(said)

@@ -12,6 +12,8 @@ from edgepose.bench import session
 from edgepose.bench.folder import OutFolder
 from edgepose.bench.plan import Artefact, Plan
 from edgepose.bench.session import Outcome, measure_plan
+from edgepose.bench.worker import Request
+from edgepose.bench.worker.heap import kept_heap_words
 from edgepose.errors import DatasetError
 from tests.evaluate.folders import person, write_folder
 from tests.fakes import heatmap_spec, write_tiny_onnx
@@ -71,7 +73,7 @@ def test_one_that_cannot_be_loaded_does_not_keep_the_others(
     good, broken, unknown = measured(plan, tmp_path / "out").records
     assert good.status == "complete"
     assert good.latency is not None
-    assert good.latency["protocol"]["heap"].startswith("timed processes keep")
+    assert good.latency["protocol"]["heap"] == kept_heap_words(True)
     assert {cell["batch"] for cell in good.latency["cells"]} == {1, 2}
     assert good.memory is not None
     assert good.memory["peak_bytes"] > good.memory["baseline_bytes"]
@@ -85,6 +87,23 @@ def test_one_that_cannot_be_loaded_does_not_keep_the_others(
     assert "cannot load" in broken.failures[0]["what"]
     assert "nosuchmodel" in unknown.failures[0]["what"]
     assert good.run == broken.run == unknown.run
+
+
+def test_memory_is_measured_with_the_systems_heap(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[bool] = []
+
+    class Noted(session.Worker):
+        def __init__(self, request: Request) -> None:
+            kept.append(request.keep_heap)
+            super().__init__(request)
+
+    monkeypatch.setattr(session, "Worker", Noted)
+    (record,) = measured(plan_of(tiny, sections=("memory", "latency")), tmp_path / "out").records
+    assert record.memory is not None
+    assert record.latency is not None
+    assert kept == [False, True]
 
 
 def test_ctrl_c_keeps_what_was_measured(tiny: Path, people: Path, tmp_path: Path) -> None:

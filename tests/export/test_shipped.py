@@ -17,6 +17,7 @@ from edgepose.runtime.onnxruntime import OnnxRunner
 from edgepose.samples import load_samples
 
 READY = [entry for entry in zoo.entries() if entry.onnx is not None]
+DEFAULT = next(entry.name for entry in READY if entry.model == "mitpose-lite" and entry.default)
 
 
 @pytest.fixture(scope="session")
@@ -47,11 +48,21 @@ def test_exporting_the_default_makes_the_shipped_graph(lite: ExportResult) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "entry", [e for e in READY if e != zoo.find("mitpose-lite")], ids=lambda entry: entry.name
+    "entry", [e for e in READY if e.name != DEFAULT], ids=lambda entry: entry.name
 )
 def test_exporting_the_others_does_too(entry: zoo.ZooEntry, tmp_path: Path) -> None:
     assert entry.onnx is not None
     assert_same(entry.onnx, export_model(entry.name, None, tmp_path / "again.onnx").path)
+
+
+def test_the_spec_says_what_the_zoo_says() -> None:
+    for entry in READY:
+        assert entry.onnx is not None
+        with OnnxRunner(entry.onnx) as shipped:
+            provenance = shipped.spec.provenance
+        assert provenance.trained_on == entry.figures["trained_on"]
+        assert provenance.holdout_only is entry.figures["holdout_only"]
+        assert [m.ap for m in provenance.measured] == [m["ap"] for m in entry.figures["measured"]]
 
 
 def test_what_the_result_tells_is_in_the_file(lite: ExportResult) -> None:

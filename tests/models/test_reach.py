@@ -43,6 +43,21 @@ def test_a_layer_that_is_used_twice_keeps_what_either_use_meets() -> None:
     assert zero_unreached(net, (1, 1)) == 3 * 3 * 8
 
 
+def test_two_layers_of_one_kernel_keep_what_either_meets() -> None:
+    first, second = nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, 3, padding=1)
+    second.weight = first.weight
+    assert zero_unreached(nn.Sequential(first, second), (3, 3)) == 0
+
+
+def test_modes_and_computed_kernels_are_left_alone() -> None:
+    normed = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 3, padding=1))
+    net = nn.Sequential(normed, nn.BatchNorm2d(3).eval())
+    before = normed.weight.clone()
+    assert zero_unreached(net, (1, 1)) == 0
+    assert torch.equal(normed.weight, before)
+    assert [part.training for part in net] == [True, False]
+
+
 def test_a_net_computes_the_same_and_a_third_of_it_is_nothing() -> None:
     torch.manual_seed(0)
     net, size = build("mgil-w32-32").eval(), spec_for("mgil-w32-32").input_size

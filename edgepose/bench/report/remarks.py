@@ -375,6 +375,8 @@ def _time_label(study: Study) -> Iterator[str]:
         threads = (subject.record.conditions or {}).get("threads", "default")
         text = f"Times: {count} calls in {rounds} rounds{turns}; {_threads(threads)}; scene: "
         yield words.sentence(text + protocol["scene"])
+        if protocol.get("heap"):
+            yield words.sentence(f"Heap of timed processes: {protocol['heap']}")
         if "frame" in protocol["stages"]:
             yield words.sentence(f"Frame: {protocol['stages']['frame']}")
         break

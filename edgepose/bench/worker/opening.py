@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgepose.bench.worker.heap import KEPT_HEAP_WORDS
+from edgepose.bench.worker.heap import kept_heap_words
 from edgepose.bench.worker.request import Opened, Request
 from edgepose.errors import ArtefactError, InputError, WeightsError, require
 
@@ -86,7 +86,7 @@ def open_contender(request: Request, booted_ns: int) -> tuple[Contender, Opened]
         buckets=runner.buckets,
         stages=tuple(stage for stage in STAGES if stage != "device" or timed),
         scene=scene.source,
-        heap=KEPT_HEAP_WORDS if request.keep_heap else None,
+        heap=kept_heap_words(request.keep_heap),
         record=source.record,
     )
     return Contender(estimator, scene, footprint, opened), opened
