@@ -2,7 +2,7 @@
 
 At 32x32 the coarsest branch of an HRNet is a single cell: of each 3x3 kernel there, eight taps meet
 nothing but padding. What they hold says nothing and changes nothing, but noise cannot be
-compressed: it takes the room of a third of the net in every download and clone. Zeros take none.
+compressed: it takes the room of nearly half the net in every download and clone. Zeros take none.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def test_modes_and_computed_kernels_are_left_alone() -> None:
     assert [part.training for part in net] == [True, False]
 
 
-def test_a_net_computes_the_same_and_a_third_of_it_is_nothing() -> None:
+def test_a_net_computes_the_same_and_nearly_half_of_it_is_nothing() -> None:
     torch.manual_seed(0)
     net, size = build("mgil-w32-32").eval(), spec_for("mgil-w32-32").input_size
     images = torch.randn(2, 3, *size)
@@ -68,4 +68,4 @@ def test_a_net_computes_the_same_and_a_third_of_it_is_nothing() -> None:
         after = net(images)
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, rtol=0, atol=1e-6 * float(value.abs().max()))
-    assert count > sum(p.numel() for p in net.parameters()) / 3
+    assert count > 0.4 * sum(p.numel() for p in net.parameters())
