@@ -14,9 +14,9 @@ OUT := demo-out
 
 demo: $(VENV)/.export
 	$(BIN)/edgepose export mitpose-lite -o $(OUT)/mitpose-lite.onnx
-	$(BIN)/edgepose run $(OUT)/mitpose-lite.onnx --source edgepose/samples/000000000785.jpg \
-	    --boxes edgepose/samples/boxes.json --save $(OUT)/skier.jpg --jsonl $(OUT)/skier.jsonl
-	@echo "see $(OUT)/skier.jpg and $(OUT)/skier.jsonl"
+	$(BIN)/edgepose run $(OUT)/mitpose-lite.onnx --source edgepose/samples/000000239537.jpg \
+	    --boxes edgepose/samples/boxes.json --save $(OUT)/player.jpg --jsonl $(OUT)/player.jsonl
+	@echo "see $(OUT)/player.jpg and $(OUT)/player.jsonl"
 
 test: $(VENV)/.dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
