@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgepose.models.hrnet import Downsampling, HRNet
@@ -12,6 +16,7 @@ from edgepose.models.simplebaseline import TRUNK_CHANNELS, SimpleBaselineTrunk
 
 __all__ = ["SimCC", "SimCCHead", "simcc", "simcc_resnet50"]
 
+_HEAD = "head."
 MARGINAL_GAIN = 0.7  # of the start's marginals: the logits stay well inside the softmax's range
 
 
@@ -30,11 +35,12 @@ class SimCCHead(nn.Module):
     ) -> None:
         super().__init__()
         height, width = input_size
-        cells = (height // 4) * (width // 4)
+        self.cells = (height // 4, width // 4)
+        self.bins_per_cell = 4 * split_ratio
         self.keypoint_maps = nn.Conv2d(in_channels, num_keypoints, 1)
-        self.x = nn.Linear(cells, round(width * split_ratio))
-        self.y = nn.Linear(cells, round(height * split_ratio))
-        self._initialise(height // 4, width // 4)
+        self.x = nn.Linear(math.prod(self.cells), round(width * split_ratio))
+        self.y = nn.Linear(math.prod(self.cells), round(height * split_ratio))
+        self._initialise(*self.cells)
 
     def _initialise(self, rows: int, columns: int) -> None:
         """Start as heatmaps whose marginals over rows and columns are the logits.
@@ -58,6 +64,37 @@ class SimCCHead(nn.Module):
         """A map (B, C, H/4, W/4) to logits (B, K, W * split) and (B, K, H * split)."""
         tokens = self.keypoint_maps(features).flatten(2)  # (B, K, H/4 * W/4)
         return {"simcc_x": self.x(tokens), "simcc_y": self.y(tokens)}
+
+    def resampled(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The head's weights from another input size, with the same number of bins per pixel.
+
+        Of a picture and the same picture enlarged, with maps enlarged alike, the two sets of
+        weights give the same distributions over the picture.
+
+        Args:
+            tensors: By their names in this module, of whichever size.
+
+        Returns:
+            The same with the linear layers of this size. Those that are no layers of such a head
+            come back as they are.
+        """
+        found = dict(tensors)
+        sizes = [found[f"{axis}.bias"].numel() / self.bins_per_cell for axis in ("y", "x")]
+        rows, columns = (round(size) for size in sizes)
+        for axis in ("x", "y"):
+            layer: nn.Linear = getattr(self, axis)
+            weight, bias = found[f"{axis}.weight"], found[f"{axis}.bias"]
+            if weight.shape == layer.weight.shape or weight.shape[1] != rows * columns:
+                continue
+            grid = weight.float().reshape(-1, rows, columns)  # (bins, rows, columns)
+            shape = (layer.out_features, *self.cells)
+            grid = F.interpolate(grid[None, None], size=shape, mode="trilinear")[0, 0]
+            # More cells see the same, and the sum over them must stay.
+            share = rows * columns / layer.in_features
+            found[f"{axis}.weight"] = (grid * share).flatten(1)  # (bins, rows * columns)
+            stretched = F.interpolate(bias.float()[None, None], size=shape[0], mode="linear")
+            found[f"{axis}.bias"] = stretched[0, 0]
+        return found
 
 
 def _bins_over_cells(bins: int, cells: int) -> Tensor:
@@ -94,6 +131,14 @@ class SimCC(nn.Module):
         """Normalised images (B, 3, H, W) to logits ``simcc_x`` and ``simcc_y``."""
         outputs: dict[str, Tensor] = self.head(self.trunk(images))
         return outputs
+
+    def resampled(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights made at another input size as this size needs them; see ``load_weights``."""
+        inside = {n.removeprefix(_HEAD): t for n, t in tensors.items() if n.startswith(_HEAD)}
+        if not inside.keys() >= {"x.weight", "x.bias", "y.weight", "y.bias"}:
+            return dict(tensors)
+        fitted = self.head.resampled(inside)
+        return {**tensors, **{_HEAD + name: tensor for name, tensor in fitted.items()}}
 
 
 def simcc(

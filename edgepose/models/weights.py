@@ -6,7 +6,7 @@ import hashlib
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,14 @@ __all__ = ["load_weights", "read_weights", "save_weights", "weights_digest"]
 
 NAMES_SHOWN = 12
 TORCH_ENDINGS = (".pth", ".pt", ".pth.tar")
+
+
+@runtime_checkable
+class Resampling(Protocol):
+    """A module with more than position tables that belongs to one input size."""
+
+    def resampled(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights made at another input size as this module's size needs them."""
 
 
 def save_weights(
@@ -85,8 +93,9 @@ def load_weights(
 ) -> dict[str, str]:
     """Fill a module with the weights in a file.
 
-    Learned position tables (the module's ``position_tables``) made at another input size are
-    resampled bilinearly on their grid; every other tensor must fit exactly.
+    What belongs to one input size is resampled if it was made at another: position tables (the
+    module's ``position_tables``) bilinearly on their grid, anything else by the module's own
+    ``resampled``. Every other tensor must fit exactly.
 
     Args:
         module: Where to put them, in its own dtype.
@@ -114,6 +123,8 @@ def load_weights(
     for name in getattr(module, "position_tables", ()):
         if name in tensors:
             tensors[name] = _resampled(tensors[name], wanted[name].shape)
+    if isinstance(module, Resampling):
+        tensors = module.resampled(tensors)
     _check_fit(path, tensors, wanted, metadata)
     module.load_state_dict(tensors)
     return metadata

@@ -313,12 +313,6 @@ class Trainer:
                     "the stages do not fit together",
                     f"{height}x{width} has another aspect ratio than {final[0]}x{final[1]}",
                 )
-        if len(stages) > 1 and self._final_spec.output == "simcc":
-            raise InputError(
-                f"{self._final_spec.model} cannot grow its input while it trains",
-                "its SimCC layers belong to one input size",
-                "leave --resize out",
-            )
 
     def _stage_size(self, index: int) -> tuple[int, int]:
         stages = self._recipe.stages
@@ -343,7 +337,7 @@ class Trainer:
         transfer_state(optimiser, old, self.optimiser, self.module)
 
     def _carry(self, old: nn.Module, new: nn.Module) -> None:
-        """All weights of ``old`` into ``new``, resampling position tables."""
+        """All weights of ``old`` into ``new``, resampling what belongs to one input size."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "stage.safetensors"
             save_weights(old, file, model=self.spec.model, input_size=self.spec.input_size)

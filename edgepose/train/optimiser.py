@@ -38,7 +38,7 @@ def transfer_state(
 ) -> None:
     """Carry the moments of equally named, equally shaped parameters over to another optimiser.
 
-    What has no counterpart (a position table of another size) starts afresh.
+    What has no counterpart (a position table or a SimCC layer of another size) starts afresh.
     """
     before = dict(old.named_parameters())
     for name, parameter in new.named_parameters():

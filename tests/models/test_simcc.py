@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from torch import nn
 
+from edgepose.errors import WeightsError
+from edgepose.models import load_weights, save_weights
 from edgepose.models.catalogue.simcc import MODELS
-from edgepose.models.simcc import SimCCHead, simcc, simcc_resnet50
+from edgepose.models.simcc import SimCC, SimCCHead, simcc, simcc_resnet50
 from tests.models.helpers import count_macs, count_params
 
 
@@ -101,3 +106,73 @@ def test_printed_figures_are_ours_after_conversion(name: str) -> None:
     assert printed.gmacs == pytest.approx(printed.gflops * 2**30 / 1e9, abs=0.005)
     assert printed.gmacs == pytest.approx(entry.gmacs, rel=0.02)
     assert printed.params_m == pytest.approx(entry.params / 1e6, abs=0.05)
+
+
+@pytest.fixture(params=[((32, 32), (64, 64)), ((64, 48), (128, 96)), ((64, 64), (32, 32))])
+def resized(request: pytest.FixtureRequest) -> tuple[SimCCHead, SimCCHead]:
+    """A head for one keypoint, and the same at another input size."""
+    torch.manual_seed(0)
+    made_for, wanted = request.param
+    old, new = SimCCHead(1, 1, made_for, 2.0), SimCCHead(1, 1, wanted, 2.0)
+    with torch.no_grad():
+        old.keypoint_maps.weight.fill_(1)
+    new.load_state_dict(new.resampled(old.state_dict()))
+    return old, new
+
+
+@torch.no_grad()
+def test_at_another_size_an_even_map_gives_the_same_vectors_resampled(
+    resized: tuple[SimCCHead, SimCCHead],
+) -> None:
+    before, after = (head(torch.full((1, 1, *head.cells), 7.0)) for head in resized)
+    for name, found in after.items():
+        expected = nn.functional.interpolate(before[name], size=found.shape[2], mode="linear")
+        torch.testing.assert_close(found, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("place", [(0.3, 0.4), (0.5, 0.7), (0.8, 0.2)])
+def test_at_another_size_a_blob_is_found_in_the_same_place(
+    place: tuple[float, float], resized: tuple[SimCCHead, SimCCHead]
+) -> None:
+    before, after = (_where(head, place) for head in resized)
+    assert before == pytest.approx((place[1], place[0]), abs=0.1)
+    assert after == pytest.approx(before, abs=0.05)
+
+
+def _where(head: SimCCHead, place: tuple[float, float]) -> tuple[float, float]:
+    """Mean (x, y) of both distributions, as shares of the picture, for a blob at (y, x)."""
+    across, along = (
+        torch.exp(-(((torch.arange(cells) + 0.5) / cells - at) ** 2) / (2 * 0.1**2))
+        for at, cells in zip(place, head.cells, strict=True)
+    )
+    outputs = head(20 * (across[:, None] * along)[None, None])
+    means = []
+    for name in ("simcc_x", "simcc_y"):
+        chances = outputs[name][0, 0].softmax(-1)
+        places = (torch.arange(len(chances)) + 0.5) / len(chances)
+        means.append(float((chances * places).sum()))
+    return means[0], means[1]
+
+
+def _tiny(size: tuple[int, int], split_ratio: float = 2.0) -> SimCC:
+    return SimCC(nn.AvgPool2d(4), 3, num_keypoints=5, input_size=size, split_ratio=split_ratio)
+
+
+def test_a_file_of_another_size_loads(tmp_path: Path) -> None:
+    file = tmp_path / "small.safetensors"
+    small, large, again = _tiny((32, 32)), _tiny((64, 64)), _tiny((32, 32))
+    save_weights(small, file, model="tiny", input_size=(32, 32))
+    load_weights(large, file)
+    expected = large.head.resampled(small.head.state_dict())
+    for name, tensor in large.head.state_dict().items():
+        assert torch.equal(tensor, expected[name])
+    load_weights(again, file)
+    assert torch.equal(again.head.x.weight, small.head.x.weight)
+
+
+def test_a_file_of_another_split_ratio_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "two.safetensors"
+    save_weights(_tiny((32, 32)), file, model="tiny", input_size=(32, 32))
+    with pytest.raises(WeightsError, match=r"head\.x\.weight \(64, 64\) instead of \(96, 64\)"):
+        load_weights(_tiny((32, 32), split_ratio=3.0), file)

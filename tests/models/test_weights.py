@@ -14,7 +14,6 @@ from edgepose.errors import OutputError, WeightsError
 from edgepose.models import build, load_weights, save_weights, weights_digest
 from edgepose.models.checkpoints.hrnet import translate
 from edgepose.models.hrnet import hrnet
-from edgepose.models.simcc import SimCCHead
 from tests.models.checkpoints import published
 from tests.models.helpers import enliven
 
@@ -194,16 +193,6 @@ def test_another_number_of_keypoints_is_refused(lite: nn.Module, tmp_path: Path)
     path = save(lite, tmp_path / "lite.safetensors")
     with pytest.raises(WeightsError, match=r"head\.bias \(17,\) instead of \(5,\)"):
         load_weights(build("mitpose-lite@32x32", num_keypoints=5), path)
-
-
-def test_simcc_weights_of_another_size_are_refused(tmp_path: Path) -> None:
-    def head(size: int) -> SimCCHead:
-        return SimCCHead(3, 2, (size, size), split_ratio=2.0)
-
-    path = tmp_path / "simcc.safetensors"
-    save_weights(head(32), path, model="simcc-w32-32", input_size=(32, 32))
-    with pytest.raises(WeightsError, match=r"x\.weight \(64, 64\) instead of \(128, 256\)"):
-        load_weights(head(64), path)
 
 
 def bilinear(table: np.ndarray, height: int, width: int) -> np.ndarray:

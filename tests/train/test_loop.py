@@ -12,6 +12,7 @@ from edgepose.errors import EdgeposeError, InputError, OutputError, WeightsError
 from edgepose.estimator import Estimator
 from edgepose.images import read_image
 from edgepose.models import load_weights
+from edgepose.models.simcc import SimCC
 from edgepose.runtime.torch import TorchRunner
 from edgepose.train.checkpoint import load_checkpoint
 from edgepose.train.log import read_log
@@ -133,7 +134,6 @@ def test_grows_its_input_and_keeps_what_it_learned(make_trainer, tmp_path):
     [
         ((Stage(0.0, (32, 24)),), heatmap_spec(INPUT), "the last is"),
         ((Stage(0.0, (32, 32)), Stage(0.5, INPUT)), heatmap_spec(INPUT), "aspect ratio"),
-        ((Stage(0.0, (32, 24)), Stage(0.5, INPUT)), simcc_spec(INPUT), "SimCC layers"),
     ],
 )
 def test_stages_must_fit(make_trainer, stages, spec, why):
@@ -282,19 +282,22 @@ def test_bf16_trains_too(make_trainer):
     assert np.isfinite(outcome.loss)
 
 
-def test_a_simcc_model_trains(make_trainer, tmp_path):
-    class TinySimCC(nn.Module):
-        def __init__(self, input_size: tuple[int, int]) -> None:
-            super().__init__()
-            self.maps = TinyNet(input_size)
-            self.x, self.y = nn.Linear(16 * 12, 96), nn.Linear(16 * 12, 128)
+def tiny_simcc(input_size: tuple[int, int]) -> nn.Module:
+    trunk = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(),
+        nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(),
+    )  # fmt: skip
+    return SimCC(trunk, 16, num_keypoints=3, input_size=input_size)
 
-        def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-            flat = self.maps(images)["heatmaps"].flatten(2)
-            return {"simcc_x": self.x(flat), "simcc_y": self.y(flat)}
 
-    recipe = replace(RECIPE, epochs=20, learning_rate=0.01, augmentation=Augmentation.none())
-    make_trainer(recipe, make=TinySimCC, spec=simcc_spec(INPUT)).run()
+@pytest.mark.parametrize(
+    "stages", [(), (Stage(0.0, (32, 24)), Stage(0.5, INPUT))], ids=["one-size", "growing"]
+)
+def test_a_simcc_model_trains(make_trainer, tmp_path, stages):
+    recipe = replace(
+        RECIPE, epochs=20, learning_rate=0.01, augmentation=Augmentation.none(), stages=stages
+    )
+    make_trainer(recipe, make=tiny_simcc, spec=simcc_spec(INPUT)).run()
     losses = [e["loss"] for e in read_log(tmp_path / "run" / "log.jsonl") if "loss" in e]
     assert losses[-1] < 0.8 * losses[0]
 
