@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import edgepose
+from benchmarks.registry_exports import refuse_unreadable
 from edgepose import zoo
 from edgepose.crops import box_affines, to_input, warp_crops
 from edgepose.export import ExportResult, export_model
@@ -78,6 +79,14 @@ def test_what_the_result_tells_is_in_the_file(lite: ExportResult) -> None:
         assert pose.spec == lite.spec
         sample = load_samples()[0]
         assert pose(sample.image, sample.boxes).keypoints.shape == (len(sample.boxes), 17, 2)
+
+
+def test_the_default_is_rewritten(lite: ExportResult) -> None:
+    assert [rewrite.name for rewrite in lite.rewrites] == [
+        "batchnorm", "grn", "local", "attention", "scconv", "conv-norm",
+    ]  # fmt: skip
+    operators = refuse_unreadable(onnx.load(lite.path))
+    assert not {"Einsum", "Loop", "If", "Scan"} & operators.keys()
 
 
 def test_only_plain_tensors_and_the_norms_that_feed_a_gate_are_left(lite: ExportResult) -> None:
