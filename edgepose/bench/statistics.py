@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LEAST_ROUNDS", "Interval", "Ratio", "paired_ratio", "summary"]
+__all__ = ["LEAST_ROUNDS", "Interval", "Ratio", "paired_ratio", "summary", "unsteadiness"]
 
 Interval = tuple[float, float]
 
 # The smallest and the largest of n rounds hold the true median between them in 1 - 2 / 2^n of all
 # cases: 50 % of two rounds, 94 % of five, 97 % of six. Fewer than six give no 95 % interval.
 LEAST_ROUNDS = 6
+
+_ROUNDS_OF_A_TENTH = 10
 
 
 @dataclass(frozen=True)
@@ -95,3 +98,24 @@ def paired_ratio(
     picks = np.random.default_rng(seed).integers(0, len(ratios), (draws, len(ratios)))
     low, high = np.percentile(np.median(ratios[picks], axis=1), [2.5, 97.5])
     return Ratio(float(np.median(ratios)), float(low), float(high))
+
+
+def unsteadiness(cells: Iterable[npt.ArrayLike]) -> float | None:
+    """How far an ordinary turn lies above a quick one, over all that was timed together.
+
+    What else runs on a machine, or on its host, makes some turns slower and none quicker. No clock
+    or counter has to be readable for it to show.
+
+    Args:
+        cells: (rounds, calls) milliseconds of each stage and batch of each artefact.
+
+    Returns:
+        The median over cells of the median turn over the tenth percentile of turns; 1 is a machine
+        that always takes the same time. None where no cell has 10 rounds.
+    """
+    shares = []
+    for cell in cells:
+        turns = np.median(np.asarray(cell, np.float64), axis=1)
+        if len(turns) >= _ROUNDS_OF_A_TENTH:
+            shares.append(np.median(turns) / np.percentile(turns, 10))
+    return float(np.median(shares)) if shares else None

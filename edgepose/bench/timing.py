@@ -43,7 +43,7 @@ Samples = npt.NDArray[np.float64]
 Progress = Callable[[int, int], None]
 
 # Rounds of ``edgepose bench`` where neither rounds nor a time are asked for.
-BENCH_ROUNDS = 50
+BENCH_ROUNDS = 33
 # How near the medians of two windows of warm-up calls must be.
 STABLE_WITHIN = 0.02
 
@@ -96,8 +96,8 @@ class Schedule:
         seconds: Time for all rounds together: none begins after it, but 6 are taken in any case
             (or ``rounds``, if those are fewer). The warm-up is not in it.
         calls: Timed calls a visit. What slows a visit down on a shared machine slows all of its
-            calls (a correlation of 0.8 was seen), so that a second one tells less than a further
-            round does.
+            calls (a correlation of 0.8 was seen), so that a further round tells more than further
+            calls; two of them show the jitter.
         untimed: Calls before them in each visit, which bring caches and thread pools back to this
             cell's state.
         pause_s: Sleep before each visit, in which the last cell's threads go to sleep. Those of a
@@ -110,9 +110,9 @@ class Schedule:
         ValueError: Neither rounds nor seconds, or a number that makes no schedule.
     """
 
-    rounds: int | None = 40
+    rounds: int | None = 25
     seconds: float | None = None
-    calls: int = 1
+    calls: int = 2
     untimed: int = 1
     pause_s: float = 0.02
     warmup: int = 3

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edgepose.bench import paired_ratio, summary
+from edgepose.bench.statistics import unsteadiness
 
 
 def test_golden_summary() -> None:
@@ -83,3 +84,14 @@ def test_intervals_of_the_fewest_rounds_are_not_far_from_what_they_promise(round
         assert ratio.interval is not None
         held += ratio.interval[0] <= 0.8 <= ratio.interval[1]
     assert held >= 176  # 88 %
+
+
+def test_unsteadiness_is_of_turns_and_not_of_the_calls_in_them() -> None:
+    rng = np.random.default_rng(0)
+    steady = np.full((40, 3), 20.0)
+    steady[:, 0] = 50.0  # one call of each turn is slow: the artefact's own doing
+    assert unsteadiness([steady]) == 1.0
+    shaken = steady * rng.choice([1.0, 1.4], 40, p=[0.4, 0.6])[:, None]
+    assert unsteadiness([shaken]) == pytest.approx(1.4)
+    assert unsteadiness([steady, shaken, steady]) == 1.0
+    assert unsteadiness([shaken[:9]]) is None

@@ -16,7 +16,7 @@ from edgepose.bench.reading import (
 )
 from edgepose.bench.report import words
 from edgepose.bench.report.study import Study, Subject
-from edgepose.bench.statistics import LEAST_ROUNDS
+from edgepose.bench.statistics import LEAST_ROUNDS, unsteadiness
 
 __all__ = [
     "cost_notes",
@@ -32,6 +32,10 @@ __all__ = [
 
 # A minute's load above this before the start: the machine had other things to do.
 _BUSY = 0.5
+
+# Two runs of one suite at 1.03 agreed within 3 % in all ratios between onnxruntime's artefacts; of
+# runs at 1.05 and 1.11, every third ratio lay outside the other's interval.
+_STEADY = 1.05
 
 # Bytes a parameter: what the file holds beside its weights makes it a little more than two.
 _NEARLY_TWO = 0.2
@@ -175,7 +179,18 @@ def _of_all(study: Study) -> Iterator[str]:
                 f"The machine was not idle before the start (load {load:g}): "
                 "times are longer than they have to be, ratios less so."
             )
-            return
+            break
+    shaken = unsteadiness(
+        cell["samples_ms"]
+        for subject in study.subjects
+        for cell in (subject.section("latency") or {}).get("cells", ())
+    )
+    if shaken is not None and shaken > _STEADY:
+        yield (
+            f"The machine was not steady: half of all turns took {shaken:.2f} times as long as the "
+            "quickest tenth or longer. Where it is steady, ratios may lie outside these intervals; "
+            "measure again when nothing else runs on it or its host."
+        )
 
 
 def _shared(study: Study, key: str) -> Iterator[tuple[str, str]]:

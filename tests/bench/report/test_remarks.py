@@ -262,3 +262,18 @@ def test_a_label_of_two_runs_is_the_reference_of_one(order: int) -> None:
     alone = only(dataclasses.replace(made[0], run="later"), latency=made[0].latency)
     study = Study.of([*made, alone][::order])
     assert [s.record.run for s in study.subjects if s.is_reference] == [made[0].run]
+
+
+def test_a_machine_that_was_not_steady_is_called_so() -> None:
+    steady = records(2)
+    assert not any("steady" in text for text in warnings(Study.of(steady)))
+    shaken = [with_latency(record, cells=_with_slow_turns(record)) for record in steady]
+    (text,) = [text for text in warnings(Study.of(shaken)) if "steady" in text]
+    assert "took 1.30 times as long" in text
+
+
+def _with_slow_turns(record: ArtefactRecord) -> list[dict[str, Any]]:
+    """Three turns of four take 1.3 times as long."""
+    assert record.latency is not None
+    turns = [[10.0 if i % 4 == 0 else 13.0] * 2 for i in range(20)]
+    return [cell | {"samples_ms": turns} for cell in record.latency["cells"]]
