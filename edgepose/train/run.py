@@ -89,6 +89,8 @@ def train(
     """
     name, input_size = parse_name(model)
     spec = spec_for(name, input_size)
+    for stage in recipe.stages:
+        spec_for(name, stage.input_size)  # a later stage may be hours away: better to know now
     if not resume and (out / "checkpoint.pt").exists():
         raise OutputError(
             f"{out} already holds a run",

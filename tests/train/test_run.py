@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from edgepose.errors import DatasetError, InputError, OutputError
 from edgepose.models import build, load_weights
 from edgepose.spec import COCO_KEYPOINTS
 from edgepose.train import run as run_module
-from edgepose.train.recipe import Recipe
+from edgepose.train.recipe import Recipe, Stage
 from edgepose.zoo import find
 from tests.train.helpers import coco_person, make_set, write_annotations
 
@@ -159,3 +160,11 @@ def test_too_little_data_and_batches_that_cannot_be_shared(folder, tmp_path):
 def test_unknown_model(folder, tmp_path):
     with pytest.raises(InputError, match="no model"):
         train(folder, tmp_path / "out", model="mitpose-light")
+
+
+def test_a_stage_of_a_size_that_the_model_cannot_take_is_refused_at_once(folder, tmp_path):
+    sizes = ((32, 32), (48, 48), (64, 64))
+    stages = tuple(Stage(i / 3, size) for i, size in enumerate(sizes))
+    with pytest.raises(InputError, match="mgil-w32-64 cannot take 48x48"):
+        train(folder, tmp_path / "out", replace(RECIPE, stages=stages), model="mgil-w32-64")
+    assert not (tmp_path / "out").exists()
