@@ -16,8 +16,6 @@ Interval = tuple[float, float]
 # cases: 50 % of two rounds, 94 % of five, 97 % of six. Fewer than six give no 95 % interval.
 LEAST_ROUNDS = 6
 
-_ROUNDS_OF_A_TENTH = 10
-
 
 @dataclass(frozen=True)
 class Ratio:
@@ -100,22 +98,23 @@ def paired_ratio(
     return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
-def unsteadiness(cells: Iterable[npt.ArrayLike]) -> float | None:
+def unsteadiness(series: Iterable[Iterable[npt.ArrayLike]]) -> float | None:
     """How far an ordinary turn lies above a quick one, over all that was timed together.
 
-    What else runs on a machine, or on its host, makes some turns slower and none quicker. No clock
-    or counter has to be readable for it to show.
+    What else runs on a machine, or on its host, makes some turns slower and hardly any quicker. No
+    clock or counter has to be readable for it to show.
 
     Args:
-        cells: (rounds, calls) milliseconds of each stage and batch of each artefact.
+        series: Of a process at a stage and batch each: the milliseconds of the calls of its turns.
 
     Returns:
-        The median over cells of the median turn over the tenth percentile of turns; 1 is a machine
-        that always takes the same time. None where no cell has 10 rounds.
+        The median over all series of the median turn over the tenth percentile of turns: near 1
+        where at least the quicker half of the turns took about the same time. None where no series
+        has 6 turns.
     """
     shares = []
-    for cell in cells:
-        turns = np.median(np.asarray(cell, np.float64), axis=1)
-        if len(turns) >= _ROUNDS_OF_A_TENTH:
-            shares.append(np.median(turns) / np.percentile(turns, 10))
+    for turns in series:
+        medians = [np.median(calls) for calls in map(np.asarray, turns) if calls.size]
+        if len(medians) >= LEAST_ROUNDS and (quick := np.percentile(medians, 10)) > 0:
+            shares.append(np.median(medians) / quick)
     return float(np.median(shares)) if shares else None

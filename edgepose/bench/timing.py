@@ -96,8 +96,8 @@ class Schedule:
         seconds: Time for all rounds together: none begins after it, but 6 are taken in any case
             (or ``rounds``, if those are fewer). The warm-up is not in it.
         calls: Timed calls a visit. What slows a visit down on a shared machine slows all of its
-            calls (a correlation of 0.8 was seen), so that a further round tells more than further
-            calls; two of them show the jitter.
+            calls (correlations of 0.7 to 0.9 were seen), so that a further round tells more than
+            further calls; two of them show the jitter.
         untimed: Calls before them in each visit, which bring caches and thread pools back to this
             cell's state.
         pause_s: Sleep before each visit, in which the last cell's threads go to sleep. Those of a

@@ -69,7 +69,8 @@ class SimCCHead(nn.Module):
         """The head's weights from another input size, with the same number of bins per pixel.
 
         Of a picture and the same picture enlarged, with maps enlarged alike, the two sets of
-        weights give the same distributions over the picture.
+        weights give the same distributions over the picture. A size less than half of the old one
+        leaves cells unread and gives a rougher likeness.
 
         Args:
             tensors: By their names in this module, of whichever size.
@@ -79,12 +80,16 @@ class SimCCHead(nn.Module):
             come back as they are.
         """
         found = dict(tensors)
-        sizes = [found[f"{axis}.bias"].numel() / self.bins_per_cell for axis in ("y", "x")]
-        rows, columns = (round(size) for size in sizes)
+        rows, columns = (
+            round(found[f"{axis}.bias"].numel() / self.bins_per_cell) for axis in ("y", "x")
+        )
         for axis in ("x", "y"):
             layer: nn.Linear = getattr(self, axis)
             weight, bias = found[f"{axis}.weight"], found[f"{axis}.bias"]
-            if weight.shape == layer.weight.shape or weight.shape[1] != rows * columns:
+            made_for = (bias.numel(), rows * columns)
+            if weight.shape != made_for or bias.ndim != 1 or 0 in made_for:
+                continue  # no layer of such a head: whoever loads it will say so
+            if made_for == layer.weight.shape:
                 continue
             grid = weight.float().reshape(-1, rows, columns)  # (bins, rows, columns)
             shape = (layer.out_features, *self.cells)

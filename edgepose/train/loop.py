@@ -35,7 +35,7 @@ from edgepose.train.log import TrainingLog
 from edgepose.train.optimiser import make_optimiser, transfer_state
 from edgepose.train.precision import autocast, use_bf16
 from edgepose.train.recipe import Recipe
-from edgepose.train.schedule import progress, rate_factor, stage_index
+from edgepose.train.schedule import check_stages, progress, rate_factor, stage_index
 from edgepose.train.store import StoreShape
 from edgepose.train.targets import pose_loss
 from edgepose.train.validate import Validation, Validator
@@ -43,6 +43,9 @@ from edgepose.train.validate import Validation, Validator
 __all__ = ["Listener", "Outcome", "Trainer"]
 
 LOG_EVERY = 50
+
+# So many steps without a finite gradient may come by chance.
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Trainer:
         self._processes, self._listener = processes, listener or Listener()
         self._checkpoint_s = checkpoint_minutes * 60
         self._bf16 = use_bf16(recipe.bf16, processes.device)
-        self._check_stages()
+        check_stages(recipe.stages, spec.input_size)
         self.step = 0
         self._init: Path | None = None
         self._resumed = False
@@ -174,7 +177,7 @@ class Trainer:
         self._holdout_only |= saved.holdout_only
 
     def start_from(self, weights: Path) -> None:
-        """Begin with the weights of a file (position tables are resampled).
+        """Begin with the weights of a file (what belongs to one input size is resampled).
 
         What they were trained on, and whether only the hold-out may measure them, passes on.
         """
@@ -219,7 +222,7 @@ class Trainer:
             if limit is not None and self.step >= limit:
                 break
             self._enter_stage(stage_index(self._recipe.stages, done))
-            window.add(self._train_step(done), self._recipe.batch)
+            window.add(*self._train_step(done), self._recipe.batch)
             spent = self._tick()
             window.seconds += spent
             self._listener.stepped(self._progress_here(), self._recipe.batch, spent)
@@ -252,7 +255,8 @@ class Trainer:
 
     # Steps -----------------------------------------------------------------------------------
 
-    def _train_step(self, done: float) -> Tensor:
+    def _train_step(self, done: float) -> tuple[Tensor, Tensor]:
+        """The loss, and 1 where the weights stayed as they were, else 0."""
         rate = self._rate(done)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -269,11 +273,15 @@ class Trainer:
         )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        nn.utils.clip_grad_norm_(self.module.parameters(), self._recipe.clip_norm)
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self._recipe.clip_norm)
+        # One step without a finite gradient would end the whole training. Fused AdamW leaves it out
+        # by this flag (GradScaler sets it, too), and nobody waits for the device to know.
+        left_out = (~norm.isfinite()).float()
+        self.optimiser.found_inf = left_out  # type: ignore[attr-defined]
         self.optimiser.step()
         self.ema.update(self.module)
         self.step += 1
-        return loss.detach()
+        return loss.detach(), left_out
 
     def _tick(self) -> float:
         """Count the time since the last tick as training time, and give it."""
@@ -298,21 +306,6 @@ class Trainer:
         return round(self._recipe.learning_rate * rate_factor(self._recipe, done), 9)
 
     # Stages ----------------------------------------------------------------------------------
-
-    def _check_stages(self) -> None:
-        stages, final = self._recipe.stages, self._final_spec.input_size
-        if stages and stages[-1].input_size != final:
-            raise InputError(
-                "the stages do not fit the model",
-                f"the last is {stages[-1].input_size}, the model's input is {final}",
-            )
-        for stage in stages:
-            height, width = stage.input_size
-            if height * final[1] != width * final[0]:
-                raise InputError(
-                    "the stages do not fit together",
-                    f"{height}x{width} has another aspect ratio than {final[0]}x{final[1]}",
-                )
 
     def _stage_size(self, index: int) -> tuple[int, int]:
         stages = self._recipe.stages
@@ -408,10 +401,11 @@ class Trainer:
         loss = window.mean()  # waits for the device
         window.seconds += self._tick()
         speed = round(window.persons / max(window.seconds, 1e-9), 2)
+        odd = {"steps_left_out": window.left_out()} if window.left_out() else {}
         window.reset()
         rate = self._rate(done)
         size = self.spec.input_size
-        self._write(log, self._entry(size, loss=loss, persons_per_s=speed, rate=rate))
+        self._write(log, self._entry(size, loss=loss, persons_per_s=speed, rate=rate, **odd))
 
     def _entry(self, input_size: tuple[int, int], **values: Any) -> dict[str, Any]:
         height, width = input_size
@@ -491,23 +485,34 @@ class _Window:
     def reset(self) -> None:
         """Begin anew; ``last`` stays."""
         self.total = torch.zeros((), device=self._device)
+        self._left_out = torch.zeros((), device=self._device)
         self.steps = 0
         self.persons = 0
         self.seconds = 0.0
 
-    def add(self, loss: Tensor, persons: int) -> None:
-        """Count a step."""
+    def add(self, loss: Tensor, left_out: Tensor, persons: int) -> None:
+        """Count a step, which left the weights as they were or not."""
         self.total += loss
+        self._left_out += left_out
         self.steps += 1
         self.persons += persons
 
+    def left_out(self) -> int:
+        """Steps without a finite gradient."""
+        return round(float(self._left_out))
+
     def mean(self) -> float:
-        """Mean loss so far. Raises :class:`EdgeposeError` when it is no longer finite."""
+        """Mean loss so far.
+
+        Raises:
+            EdgeposeError: It is no longer finite, or most steps had no finite gradient.
+        """
         loss = float(self.total) / max(self.steps, 1)
-        if not math.isfinite(loss):
+        stuck = self.left_out() > max(FEW, self.steps / 2)
+        if stuck or not math.isfinite(loss):
             raise EdgeposeError(
                 "the training diverged",
-                "the loss is no longer finite",
+                "most gradients are no longer finite" if stuck else "the loss is no longer finite",
                 "take a lower learning_rate; --init starts a new --out from the last weights",
             )
         self.last = round(loss, 5)

@@ -25,6 +25,7 @@ from edgepose.train.batches import BatchSource
 from edgepose.train.distributed import Processes, join_processes, leave_processes
 from edgepose.train.loop import Listener, Outcome, Trainer
 from edgepose.train.recipe import Recipe
+from edgepose.train.schedule import check_stages
 from edgepose.train.store import PersonStore, StoreShape, default_cache, open_store, store_shape
 from edgepose.zoo import find
 
@@ -84,13 +85,13 @@ def train(
         DatasetError: Data that cannot be read, or that holds photos of the hold-out.
         OutputError: ``out`` holds another run and ``resume`` is not given.
         InputError: ``init`` is neither a file nor in the zoo, or not what the run to be resumed
-            began with.
+            began with; or the model cannot go through the recipe's stages.
         EdgeposeError: As in :meth:`Trainer.run` and :meth:`Trainer.resume`.
     """
     name, input_size = parse_name(model)
     spec = spec_for(name, input_size)
-    for stage in recipe.stages:
-        spec_for(name, stage.input_size)  # a later stage may be hours away: better to know now
+    # A later stage may be hours away: better to know now.
+    check_stages(recipe.stages, input_size, lambda size: spec_for(name, size))
     if not resume and (out / "checkpoint.pt").exists():
         raise OutputError(
             f"{out} already holds a run",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
+from edgepose.errors import InputError
 from edgepose.train.recipe import Recipe, Stage
 
-__all__ = ["progress", "rate_factor", "stage_index"]
+__all__ = ["check_stages", "progress", "rate_factor", "stage_index"]
 
 
 def progress(recipe: Recipe, *, step: int, steps_per_epoch: float, elapsed_s: float) -> float:
@@ -47,3 +49,41 @@ def stage_index(stages: tuple[Stage, ...], done: float) -> int:
     """Which stage the used share of the budget lies in."""
     started = [i for i, stage in enumerate(stages) if stage.start <= done]
     return started[-1] if started else 0
+
+
+def check_stages(
+    stages: Sequence[Stage],
+    final: tuple[int, int],
+    can_take: Callable[[tuple[int, int]], object] = lambda size: None,
+) -> None:
+    """See that a model can go through all stages.
+
+    Args:
+        stages: Of the recipe; may be empty.
+        final: The model's input size.
+        can_take: Raises :class:`InputError` for a size that the model cannot take.
+
+    Raises:
+        InputError: The last stage is not the model's size, two have different aspect ratios, or the
+            model cannot take one of the sizes.
+    """
+    if stages and stages[-1].input_size != final:
+        raise InputError(
+            "the stages do not fit the model",
+            f"the last is {stages[-1].input_size}, the model's input is {final}",
+        )
+    for stage in stages:
+        height, width = stage.input_size
+        if height * final[1] != width * final[0]:
+            raise InputError(
+                "the stages do not fit together",
+                f"{height}x{width} has another aspect ratio than {final[0]}x{final[1]}",
+            )
+        try:
+            can_take(stage.input_size)
+        except InputError as error:
+            raise InputError(
+                f"the model cannot go through the stage {stage.start:g}:{height}x{width}",
+                str(error.why or error.what),
+                "take another size, or leave this stage out",
+            ) from error

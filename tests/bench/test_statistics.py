@@ -94,4 +94,10 @@ def test_unsteadiness_is_of_turns_and_not_of_the_calls_in_them() -> None:
     shaken = steady * rng.choice([1.0, 1.4], 40, p=[0.4, 0.6])[:, None]
     assert unsteadiness([shaken]) == pytest.approx(1.4)
     assert unsteadiness([steady, shaken, steady]) == 1.0
-    assert unsteadiness([shaken[:9]]) is None
+
+
+def test_unsteadiness_needs_turns_that_took_time() -> None:
+    assert unsteadiness([]) is None
+    assert unsteadiness([[[1.0, 2.0]] * 5]) is None
+    assert unsteadiness([[[0.0]] * 20, [[]] * 20]) is None
+    assert unsteadiness([[[1.0], [1.0, 1.0, 1.0], [], *[[1.0]] * 4]]) == 1.0  # rounds of any length

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import nn
 
 from edgepose.errors import WeightsError
@@ -116,6 +117,8 @@ def resized(request: pytest.FixtureRequest) -> tuple[SimCCHead, SimCCHead]:
     old, new = SimCCHead(1, 1, made_for, 2.0), SimCCHead(1, 1, wanted, 2.0)
     with torch.no_grad():
         old.keypoint_maps.weight.fill_(1)
+        old.x.bias.normal_()
+        old.y.bias.normal_()
     new.load_state_dict(new.resampled(old.state_dict()))
     return old, new
 
@@ -169,6 +172,22 @@ def test_a_file_of_another_size_loads(tmp_path: Path) -> None:
         assert torch.equal(tensor, expected[name])
     load_weights(again, file)
     assert torch.equal(again.head.x.weight, small.head.x.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("weight", (64,)), ("weight", ()), ("weight", (64, 8, 8)), ("weight", (32, 64)),
+     ("weight", (0, 64)), ("bias", (8, 8)), ("bias", (0,))],
+)  # fmt: skip
+def test_a_file_that_holds_no_such_layers_is_refused(
+    name: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    tensors = _tiny((32, 32)).state_dict()
+    tensors[f"head.x.{name}"] = torch.zeros(shape)
+    file = tmp_path / "odd.safetensors"
+    file.write_bytes(save(tensors, metadata={"model": "tiny"}))
+    with pytest.raises(WeightsError, match=rf"head\.x\.{name}"):
+        load_weights(_tiny((64, 64)), file)
 
 
 def test_a_file_of_another_split_ratio_is_refused(tmp_path: Path) -> None:

@@ -45,14 +45,14 @@ trainer = Trainer(
     TinyNet, heatmap_spec(INPUT), recipe, source, shape, (), out / "run",
     data=[people.digest], trained_on="dots", processes=processes,
 )
-gradients, losses = [], []
+gradients, steps = [], []
 step = trainer.optimiser.step
 def watched(*args, **kwargs):
     gradients.append(torch.cat([p.grad.flatten() for p in trainer.module.parameters()]))
     return step(*args, **kwargs)
 trainer.optimiser.step = watched
 train_step = trainer._train_step
-trainer._train_step = lambda done: losses.append(train_step(done)) or losses[-1]
+trainer._train_step = lambda done: steps.append(train_step(done)) or steps[-1]
 outcome = trainer.run()
 def digest(tensors):
     return hashlib.sha256(b"".join(t.detach().numpy().tobytes() for t in tensors)).hexdigest()
@@ -60,7 +60,7 @@ report = {
     "rank": processes.rank, "world": processes.world, "steps": outcome.step,
     "gradients": digest(gradients), "norms": [g.norm().item() for g in gradients],
     "weights": digest(trainer.module.parameters()),
-    "losses": [v.item() for v in losses], "seen": source.load(0)[1].sum().item(),
+    "losses": [loss.item() for loss, _ in steps], "seen": source.load(0)[1].sum().item(),
 }
 (out / f"rank{processes.rank}.json").write_text(json.dumps(report))
 source.close()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -300,6 +302,66 @@ def test_a_simcc_model_trains(make_trainer, tmp_path, stages):
     make_trainer(recipe, make=tiny_simcc, spec=simcc_spec(INPUT)).run()
     losses = [e["loss"] for e in read_log(tmp_path / "run" / "log.jsonl") if "loss" in e]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_simcc_model_grows_and_keeps_what_it_learned(make_trainer):
+    recipe = replace(RECIPE, stages=(Stage(0.0, (32, 24)), Stage(0.5, INPUT)))
+    trainer = make_trainer(recipe, make=tiny_simcc, spec=simcc_spec(INPUT))
+    trainer.run(max_steps=6)
+    before = [copy.deepcopy(module) for module in (trainer.module, trainer.ema.module)]
+    trainer._enter_stage(1)
+    for old, new in zip(before, (trainer.module, trainer.ema.module), strict=True):
+        expected = new.resampled(old.state_dict())
+        assert expected["head.x.weight"].shape == (96, 16 * 12)
+        for name, tensor in new.state_dict().items():
+            torch.testing.assert_close(tensor, expected[name])
+    moments = trainer.optimiser.state
+    assert trainer.module.head.x.weight not in moments
+    assert trainer.module.trunk[0].weight in moments
+    assert trainer.module.head.keypoint_maps.weight in moments
+
+
+class Explosive(TinyNet):
+    """Whose gradients are infinite in some steps, though its outputs are not."""
+
+    explode: ClassVar[set[int]] = set()
+    steps: ClassVar[int] = 0
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        outputs = super().forward(images)
+        if self.training:
+            if Explosive.steps in Explosive.explode:
+                outputs["heatmaps"].register_hook(lambda gradient: gradient * float("inf"))
+            Explosive.steps += 1
+        return outputs
+
+
+@pytest.fixture
+def explode(monkeypatch):
+    monkeypatch.setattr(Explosive, "steps", 0)
+    return lambda steps: monkeypatch.setattr(Explosive, "explode", set(steps))
+
+
+def test_a_step_without_a_finite_gradient_is_left_out(make_trainer, tmp_path, explode):
+    explode([2])
+    trainer = make_trainer(RECIPE, make=Explosive)
+    trainer.run(max_steps=2)
+    before = state(trainer)
+    trainer.run(max_steps=1)
+    still = [key for key in before if "running" not in key and "tracked" not in key]
+    after = state(trainer)
+    assert all(torch.equal(before[k], after[k]) for k in still if not k.startswith("ema."))
+    trainer.run()
+    assert not torch.equal(trainer.module.head.weight, before["model.head.weight"])
+    assert all(tensor.isfinite().all() for tensor in state(trainer).values())
+    told = [e.get("steps_left_out") for e in read_log(tmp_path / "run" / "log.jsonl")]
+    assert [count for count in told if count] == [1]
+
+
+def test_a_model_without_finite_gradients_has_diverged(make_trainer, explode):
+    explode(range(100))
+    with pytest.raises(EdgeposeError, match="diverged: most gradients are no longer finite"):
+        make_trainer(RECIPE, make=Explosive).run()
 
 
 def test_a_diverged_model_never_replaces_the_checkpoint(make_trainer, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from edgepose.bench.choose import choose
@@ -33,9 +34,9 @@ __all__ = [
 # A minute's load above this before the start: the machine had other things to do.
 _BUSY = 0.5
 
-# Two runs of one suite at 1.03 agreed within 3 % in all ratios between onnxruntime's artefacts; of
-# runs at 1.05 and 1.11, every third ratio lay outside the other's interval.
-_STEADY = 1.05
+# Two runs of one suite at 1.02 and 1.04 agreed within 3 % in all ratios between onnxruntime's
+# artefacts; of runs at 1.04 and 1.08, every third ratio lay outside the other's interval.
+_STEADY = 1.06
 
 # Bytes a parameter: what the file holds beside its weights makes it a little more than two.
 _NEARLY_TWO = 0.2
@@ -180,17 +181,40 @@ def _of_all(study: Study) -> Iterator[str]:
                 "times are longer than they have to be, ratios less so."
             )
             break
-    shaken = unsteadiness(
-        cell["samples_ms"]
-        for subject in study.subjects
-        for cell in (subject.section("latency") or {}).get("cells", ())
-    )
-    if shaken is not None and shaken > _STEADY:
-        yield (
-            f"The machine was not steady: half of all turns took {shaken:.2f} times as long as the "
-            "quickest tenth or longer. Where it is steady, ratios may lie outside these intervals; "
-            "measure again when nothing else runs on it or its host."
+    yield from _unsteady(study)
+
+
+def _unsteady(study: Study) -> Iterator[str]:
+    """Of each run by itself, since others were other moments."""
+    runs = list(dict.fromkeys(record.run for record in study.records))
+    for run in runs:
+        shaken = unsteadiness(
+            turns
+            for subject in study.subjects
+            if subject.record.run == run
+            for turns in _of_each_process(subject)
         )
+        if shaken is not None and shaken > _STEADY:
+            where = "" if len(runs) == 1 else f" in run {run}"
+            yield (
+                f"The machine was not steady{where}: half of all turns took {shaken:.2f} times as "
+                "long as the quickest tenth or longer. Where it is, ratios may lie outside these "
+                "intervals; measure again when nothing else runs on it or its host, at fixed clocks."
+            )
+
+
+def _of_each_process(subject: Subject) -> Iterator[list[list[float]]]:
+    """The turns at each stage and batch, those of each process by themselves.
+
+    One process may be several percent faster than the next, on the steadiest of machines.
+    """
+    latency = subject.section("latency") or {}
+    launches = max(1, latency.get("protocol", {}).get("launches", 1))
+    for cell in latency.get("cells", ()):
+        turns = cell["samples_ms"]
+        if cell["stage"] != "device":  # a GPU's own time is not the host's
+            marks = [round(launch * len(turns) / launches) for launch in range(launches + 1)]
+            yield from (turns[a:b] for a, b in pairwise(marks))
 
 
 def _shared(study: Study, key: str) -> Iterator[tuple[str, str]]:

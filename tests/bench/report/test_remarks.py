@@ -266,14 +266,39 @@ def test_a_label_of_two_runs_is_the_reference_of_one(order: int) -> None:
 
 def test_a_machine_that_was_not_steady_is_called_so() -> None:
     steady = records(2)
-    assert not any("steady" in text for text in warnings(Study.of(steady)))
-    shaken = [with_latency(record, cells=_with_slow_turns(record)) for record in steady]
-    (text,) = [text for text in warnings(Study.of(shaken)) if "steady" in text]
-    assert "took 1.30 times as long" in text
+    assert not _unsteady(steady)
+    shaken = [_with_turns(record, [10.0, 13.0, 13.0, 13.0] * 5) for record in steady]
+    (text,) = _unsteady(shaken)
+    assert "not steady: half of all turns took 1.30 times as long" in text
+    busy = (shaken[0].conditions or {}) | {"load_before": 1.5}
+    both = warnings(Study.of([dataclasses.replace(shaken[0], conditions=busy), *shaken[1:]]))
+    assert any("not idle" in each for each in both)
+    assert text in both
 
 
-def _with_slow_turns(record: ArtefactRecord) -> list[dict[str, Any]]:
-    """Three turns of four take 1.3 times as long."""
+def test_each_run_is_steady_or_not_by_itself() -> None:
+    steady = [_with_turns(record, [10.0] * 20) for record in records(3)]
+    shaken = _with_turns(records(1)[0], [10.0, 13.0, 13.0, 13.0] * 5)
+    (text,) = _unsteady([*steady, dataclasses.replace(shaken, run="beef00")])
+    assert "not steady in run beef00" in text
+
+
+def test_a_process_that_is_slower_for_life_is_not_the_machine() -> None:
+    turns = [10.0] * 8 + [12.0] * 8 + [11.0] * 8
+    (record,) = records(1)
+    assert _unsteady([_with_turns(record, turns, launches=1)])
+    assert not _unsteady([_with_turns(record, turns, launches=3)])
+
+
+def _unsteady(made: list[ArtefactRecord]) -> list[str]:
+    return [text for text in warnings(Study.of(made)) if "steady" in text]
+
+
+def _with_turns(record: ArtefactRecord, turns: list[float], launches: int = 1) -> ArtefactRecord:
     assert record.latency is not None
-    turns = [[10.0 if i % 4 == 0 else 13.0] * 2 for i in range(20)]
-    return [cell | {"samples_ms": turns} for cell in record.latency["cells"]]
+    samples = [[milliseconds] * 2 for milliseconds in turns]
+    return with_latency(
+        record,
+        protocol=record.latency["protocol"] | {"launches": launches},
+        cells=[cell | {"samples_ms": samples} for cell in record.latency["cells"]],
+    )
