@@ -157,7 +157,11 @@ def _table(parity: Parity, title: str) -> Table:
         ("keypoint error, median", f"{parity.median_px:.5f} px", f"{limits.median_px:g} px"),
         ("keypoint error, 99 %", f"{parity.p99_px:.5f} px", f"{limits.p99_px:g} px"),
         ("keypoint error, largest", f"{parity.max_px:.5f} px", ""),
-        ("moved by more than 1 px", f"{parity.moved_share:.2%}", f"{limits.moved_share:.2%}"),
+        (
+            f"moved by more than {limits.moved_px:g} px",
+            f"{parity.moved_share:.2%}",
+            f"{limits.moved_share:.2%}",
+        ),
         ("OKS, mean", f"{parity.oks_mean:.6f}", f"{limits.oks_mean:g}"),
         ("OKS, smallest", f"{parity.oks_min:.6f}", f"{limits.oks_min:g}"),
     )

@@ -11,7 +11,7 @@ from edgepose.crops import normalise
 from edgepose.decode import decode
 from edgepose.errors import GraphError, ParityError
 from edgepose.export.fold_io import folded_spec
-from edgepose.parity import FP16, FP32, Parity, ParityLimits, Photo, compare
+from edgepose.parity import FP16, FP32, INT8, Parity, ParityLimits, Photo, compare
 from edgepose.spec import DecoderSpec
 from tests.export.tiny import people
 from tests.fakes import FakeRunner, brightness_maps, heatmap_spec
@@ -59,6 +59,26 @@ def test_a_shift_is_measured_in_pixels_of_the_input(photos: list[Photo], shift: 
     assert parity.moved_share == (1.0 if shift > 1 else 0.0)
     assert not parity
     assert any("median keypoint error" in f for f in parity.failures)
+
+
+@pytest.mark.parametrize(("height", "allowed"), [(None, 0.8), (64, 0.8), (32, 1.6), (128, 0.8)])
+def test_pixels_of_a_higher_input_are_smaller(
+    photos: list[Photo], height: int | None, allowed: float
+) -> None:
+    """The maps' input is 64 pixels high."""
+    limits = replace(INT8, median_px=0.8, p99_px=2.0, height=height, poses=True)
+    reference = FakeRunner(heatmap_spec(), blobs)
+    moved = FakeRunner(heatmap_spec(), lambda images: blobs(images, 1.2))
+    parity = compare(reference, moved, photos, limits)
+    assert parity.limits.median_px == pytest.approx(allowed)
+    assert any("median keypoint error" in f for f in parity.failures) == (allowed < 1.2)
+
+
+def test_eight_bits_may_move_more_pixels_of_a_higher_input() -> None:
+    assert (INT8.at(256).median_px, INT8.at(256).p99_px) == (0.8, 4.0)
+    assert INT8.at(256).oks_mean == INT8.oks_mean
+    assert INT8.at(32) == INT8.at(128) == INT8
+    assert (FP32.at(256), FP16.at(256)) == (FP32, FP16)
 
 
 def test_oks_by_hand(photos: list[Photo]) -> None:
