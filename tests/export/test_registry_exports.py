@@ -1,4 +1,4 @@
-"""Every net through the whole export, and into an engine where TensorRT-RTX is installed.
+"""Nets of every kind through the whole export, and into an engine where TensorRT-RTX is installed.
 
 Small ones first. The default is left to ``test_shipped``, which exports it with its real weights.
 
@@ -32,12 +32,20 @@ DEFAULT = next(entry.model for entry in zoo.entries() if entry.default and entry
 
 
 def nets() -> list[str]:
-    """Small ones first; of those that differ in their input size alone, the smallest."""
-    found: dict[tuple[object, ...], str] = {}
+    """Of each kind the smallest net and the largest, the smallest ones first.
+
+    Of those that differ in their input size alone, the smallest stands for all. The benchmark
+    exports every one of them.
+    """
+    by_options: dict[tuple[object, ...], str] = {}
     for name in registry_exports.by_size():
         entry = REGISTRY[name]
-        found.setdefault((entry.builder, *sorted(entry.options.items())), name)
-    return [name for name in found.values() if name != DEFAULT]
+        by_options.setdefault((entry.builder, *sorted(entry.options.items())), name)
+    by_builder: dict[str, list[str]] = {}
+    for name in by_options.values():
+        by_builder.setdefault(REGISTRY[name].builder, []).append(name)
+    ends = [name for kind in by_builder.values() for name in dict.fromkeys((kind[0], kind[-1]))]
+    return registry_exports.by_size([name for name in ends if name != DEFAULT])
 
 
 # Of a kind of graph each: what is rewritten in it, and what must then be gone.
