@@ -44,8 +44,8 @@ __all__ = ["Listener", "Outcome", "Trainer"]
 
 LOG_EVERY = 50
 
-# So many steps without a finite gradient may come by chance.
-FEW = 5
+# Steps without a finite gradient that no window of the log is stopped for.
+LEFT_OUT_BY_CHANCE = 5
 
 
 @dataclass(frozen=True)
@@ -508,7 +508,7 @@ class _Window:
             EdgeposeError: It is no longer finite, or most steps had no finite gradient.
         """
         loss = float(self.total) / max(self.steps, 1)
-        stuck = self.left_out() > max(FEW, self.steps / 2)
+        stuck = self.left_out() > max(LEFT_OUT_BY_CHANCE, self.steps / 2)
         if stuck or not math.isfinite(loss):
             raise EdgeposeError(
                 "the training diverged",

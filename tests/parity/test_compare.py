@@ -66,7 +66,7 @@ def test_pixels_of_a_higher_input_are_smaller(
     photos: list[Photo], height: int | None, allowed: float
 ) -> None:
     """The maps' input is 64 pixels high."""
-    limits = replace(INT8, median_px=0.8, p99_px=2.0, height=height, poses=True)
+    limits = replace(INT8, median_px=0.8, p99_px=2.0, height=height)
     reference = FakeRunner(heatmap_spec(), blobs)
     moved = FakeRunner(heatmap_spec(), lambda images: blobs(images, 1.2))
     parity = compare(reference, moved, photos, limits)
