@@ -199,7 +199,8 @@ def _unsteady(study: Study) -> Iterator[str]:
             yield (
                 f"The machine was not steady{where}: half of all turns took {shaken:.2f} times as "
                 "long as the quickest tenth or longer. On a steady one, ratios may lie outside "
-                "these intervals; measure again at fixed clocks, with nothing else on it or its host."
+                "these intervals; measure again at fixed clocks, with nothing else on it or its "
+                "host."
             )
 
 
